@@ -3,7 +3,7 @@
 cd "$DIRECTORY" 2>/dev/null || exit 0
 find . -path ./sockets -prune -o -type d -printf 'directory %m %U %p\n'
 find ./sockets -maxdepth 0 -printf 'directory %m %U %p\n'
-find . -type f -size -1M -exec sh -c '
+find . -type f -size -1024k -exec sh -c '
   for file; do
     printf "file %s %s %s\n" "$(stat -c "%a %u" "$file")" "$(sha256sum <"$file" | cut -c1-64)" "$file"
   done' sh {} +
