@@ -1,7 +1,7 @@
 // The page: send one task, follow it to its end, remember the last ones.
 // Whatever comes from outside (server, address bar, storage) reaches the document through textContent alone, so it
 // cannot become markup.
-import { BADGES, FINAL, HEADLINES, WELCOME, clock, duration, stepsOf } from "./words.js";
+import { BADGES, FINAL, HEADLINES, REFUSALS, WELCOME, clock, duration, stepsOf, why } from "./words.js";
 
 const POLL_FIRST_MS = 100; // A quick result is on the screen in well under 300 ms …
 const POLL_GROWTH = 1.4;
@@ -179,7 +179,7 @@ function draw() {
   put($("task-link"), watch.id);
   $("task-link").href = `#${watch.id}`;
   // Spoken once a status: numbers that tick are left out.
-  put($("announcement"), task.status === "failed" ? `${headline}. ${task.error ?? ""}` : headline);
+  put($("announcement"), task.status === "failed" ? `${headline}. ${why(task)}` : headline);
 }
 
 // ---- The form ---------------------------------------------------------------------------------------------------
@@ -254,7 +254,8 @@ function refused({ status, body, retryAfterSeconds = 0 }) {
   const fields = (body.fields ?? []).filter(({ field }) => FIELDS.includes(field));
   fields.forEach(({ field, message }) => fieldError(field, message));
   if (fields.length > 0) return form.querySelector("[aria-invalid]").focus();
-  notice($("form-notice"), `${body.message ?? `The server answered ${status}, without a reason.`} ${KEPT}`);
+  const reason = REFUSALS[body.error] ?? body.message ?? `The server answered ${status}, without a reason.`;
+  notice($("form-notice"), `${reason} ${KEPT}`);
   if (retryAfterSeconds > 0) blockFor(retryAfterSeconds);
 }
 

@@ -25,6 +25,15 @@ export function clock(time) {
   return moment.toLocaleString(undefined, today ? { timeStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" });
 }
 
+/** The server's own words about the last attempt. */
+export const why = (task) => task.error?.message ?? "";
+
+// The API's words for these speak to programs ("as long as Retry-After says"); the button counts that time down.
+export const REFUSALS = {
+  too_many_requests: "Too many tasks came from your network within a minute.",
+  recipient_limit_reached: "This address was sent as many mails as one may get within an hour.",
+};
+
 export const WELCOME = [
   ["todo", "Queued", "Your task is stored before you get an answer."],
   ["todo", "Sending", "A worker hands it to the mail server. If that fails, it is tried again."],
@@ -47,14 +56,14 @@ export function stepsOf(task, untilMs) {
     case "retrying": {
       const seconds = Math.ceil(untilMs(task.next_run_at) / 1000);
       const when = seconds > 0 ? `in ${duration(seconds)}, at ${clock(task.next_run_at)}` : "is due now";
-      return [queued, ["again", HEADLINES.retrying, `Attempt ${task.attempts + 1} ${when}. ${task.error ?? ""}`], ahead];
+      return [queued, ["again", HEADLINES.retrying, `Attempt ${task.attempts + 1} ${when}. ${why(task)}`], ahead];
     }
     case "succeeded": {
       const detail = `${ended}Whether it reaches the inbox is now up to the recipient’s mail provider.`;
       return [queued, tried, ["done", HEADLINES.succeeded, detail]];
     }
     case "failed":
-      return [queued, tried, ["failed", HEADLINES.failed, `${ended}${task.error ?? ""}`]];
+      return [queued, tried, ["failed", HEADLINES.failed, `${ended}${why(task)}`]];
     default:
       return [queued, tried, ["cancelled", HEADLINES.cancelled, `${ended}It will not be tried again.`]];
   }
