@@ -1,0 +1,203 @@
+"""The rendered docker-compose.yml, questioned as data: for every inventory, log driver and moment of a host's life."""
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.ansible.conftest import Deploy
+from tests.ansible.rendering import PASSWORDS, Deployment
+
+PUBLISHED = ["80:8080", "8000:8000", "8501:8501", "5555:5555"]
+# The secrets that each kind of service reads, and no other.
+SECRETS = {
+    "api": {"app_database_password", "app_redis_password"},
+    "worker": {"app_database_password", "app_redis_password", "app_smtp_password"},
+    "flower": {"app_redis_password"},
+    "migrate": {"app_database_password", "app_migrator_password"},
+    "nginx": set(),
+    "redis": set(),
+}
+# Where each kind of service may write on the host; everything else is mounted read-only.
+WRITABLE = {"api": {"./sockets"}, "flower": {"./sockets"}, "redis": {"redis-data"}}
+
+
+def kind(service: str) -> str:
+    """api_blue -> api."""
+    return service.removesuffix("_blue").removesuffix("_green")
+
+
+def seconds(duration: str) -> int:
+    """The Compose duration `30s` as a number."""
+    return int(duration.removesuffix("s"))
+
+
+def mounts(definition: dict[str, Any]) -> list[list[str]]:
+    """[source, target, mode] of each mount; the mode is rw when it is left out."""
+    return [[*volume.split(":"), "rw"][:3] for volume in definition.get("volumes", [])]
+
+
+def test_the_services_are_those_of_the_moment(deployment: Deployment) -> None:
+    colours = set(deployment.value("{{ __app_stack_slots_by_colour }}"))
+    slots = {f"{part}_{colour}" for part in ("api", "worker") for colour in colours}
+    assert set(deployment.services) == {"nginx", "redis", "flower", "migrate"} | slots
+    assert colours
+
+
+def test_every_service_has_a_health_check(deployment: Deployment) -> None:
+    for name, service in deployment.services.items():
+        if name == "migrate":
+            # It runs once and ends: its exit status says how it went.
+            assert service["healthcheck"] == {"disable": True}
+        else:
+            check = service["healthcheck"]
+            assert check["test"][0] in ("CMD", "CMD-SHELL"), name
+            assert {"interval", "timeout", "retries", "start_period"} <= set(check), name
+
+
+def test_no_health_check_asks_a_dependency(deployment: Deployment) -> None:
+    for name, service in deployment.services.items():
+        assert "/ready" not in str(service["healthcheck"]), f"{name}: an outage elsewhere must not restart it"
+
+
+def test_memory_and_processes_are_limited(deployment: Deployment) -> None:
+    for name, service in deployment.services.items():
+        assert re.fullmatch(r"[1-9]\d*m", service["mem_limit"]), name
+        assert service["memswap_limit"] == service["mem_limit"], f"{name}: swap would hide a leak"
+        assert 1 < service["pids_limit"] <= 128, name
+
+
+def test_services_come_back_after_a_boot_but_a_stopped_slot_does_not(deployment: Deployment) -> None:
+    for name, service in deployment.services.items():
+        assert service["restart"] == ("no" if name == "migrate" else "unless-stopped"), name
+
+
+def test_containers_can_do_no_more_than_they_must(deployment: Deployment) -> None:
+    for name, service in deployment.services.items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        user, group = service["user"].split(":")
+        assert user.isdecimal() and user == group, f"{name}: numeric, as the host has no names for them"
+        assert int(user) >= 10000, name
+        widening = {"privileged", "cap_add", "devices", "pid", "ipc", "network_mode", "userns_mode", "group_add", "extends"}
+        assert not widening & set(service), name
+
+
+def test_nothing_of_the_host_is_mounted_but_the_stacks_own_directories(deployment: Deployment) -> None:
+    made = {directory["path"] for directory in deployment.value("{{ __app_stack_directories }}")}
+    assert "docker.sock" not in deployment.compose_text
+    for name, service in deployment.services.items():
+        for source, target, mode in mounts(service):
+            assert source in made | set(deployment.compose["volumes"]), f"{name}: {source}"
+            assert mode == "ro" or source in WRITABLE.get(kind(name), set()), f"{name}: {target} is writable"
+
+
+def test_images_are_named_by_release_or_by_input(deployment: Deployment) -> None:
+    for name, service in deployment.services.items():
+        repository, _, tag = service["image"].rpartition(":")
+        assert repository and tag and "/" not in tag, f"{name}: {service['image']} has no tag"
+        assert tag != "latest", name
+        assert "build" not in service, f"{name}: images are made by app_release, not by Compose"
+
+
+def test_only_nginx_publishes_and_exactly_four_ports(deployment: Deployment) -> None:
+    assert {name for name, service in deployment.services.items() if "ports" in service} == {"nginx"}
+    assert deployment.services["nginx"]["ports"] == PUBLISHED
+
+
+def test_networks_separate_the_front_door_from_the_rest(deployment: Deployment) -> None:
+    networks = {name: set(service["networks"]) for name, service in deployment.services.items()}
+    assert networks["redis"] == {"backend"}
+    assert networks["nginx"] == {"edge"}, "it reaches API and Flower by sockets"
+    assert networks["flower"] == {"backend"}
+    assert deployment.compose["networks"]["backend"] == {"internal": True}
+    assert set(deployment.compose["networks"]) == set().union(*networks.values())
+
+
+def test_each_service_logs_to_its_own_place_without_waiting(deployment: Deployment) -> None:
+    driver = deployment.value("{{ app_stack_log_driver }}")
+    for name, service in deployment.services.items():
+        assert service["logging"]["driver"] == driver, name
+        options = service["logging"]["options"]
+        if driver == "local":
+            assert set(options) == {"max-size", "max-file"}, name
+        else:
+            group = f"/steadfast/{deployment.environment}/{kind(name)}"
+            assert options["awslogs-group"] == group, name
+            assert options["awslogs-region"] == "eu-central-1", name
+            assert options["mode"] == "non-blocking", f"{name}: a slow CloudWatch would freeze it"
+            assert options["tag"] == "{{.Name}}/{{.ID}}", name
+            assert kind(name) in deployment.value("{{ __app_stack_log_services }}"), f"{name}: nobody makes its group"
+            assert all(isinstance(value, str) for value in options.values()), name
+
+
+def test_the_engine_gets_another_log_endpoint_only_when_it_is_set(deployment: Deployment) -> None:
+    endpoint = deployment.value("{{ app_stack_log_endpoint_url }}")
+    wanted = {endpoint} if endpoint and deployment.value("{{ app_stack_log_driver }}") == "awslogs" else {None}
+    assert {s["logging"]["options"].get("awslogs-endpoint") for s in deployment.services.values()} == wanted
+
+
+def test_each_service_gets_the_secrets_that_it_reads_and_no_other(deployment: Deployment) -> None:
+    for name, service in deployment.services.items():
+        assert set(service.get("secrets", [])) == SECRETS[kind(name)], name
+        assert "environment" not in service, f"{name}: what a container reads stands in env/ and secrets/"
+    assert set(deployment.compose["secrets"]) == set().union(*SECRETS.values())
+
+
+def test_secret_files_are_written_and_owned_by_the_user_who_reads_them(deployment: Deployment) -> None:
+    for name, service in deployment.services.items():
+        user = int(service["user"].split(":")[0])
+        for secret in service.get("secrets", []):
+            path = deployment.compose["secrets"][secret]["file"]
+            assert deployment.secret_files[path]["owner"] == user, f"{name}: {path}"
+    owners = {path: file["owner"] for path, file in deployment.secret_files.items()}
+    assert owners["./secrets/nginx/flower.htpasswd"] == int(deployment.services["nginx"]["user"].split(":")[0])
+    assert owners["./config/redis/users.acl"] == int(deployment.services["redis"]["user"].split(":")[0])
+
+
+@pytest.mark.parametrize("parameter", PASSWORDS)
+def test_no_password_stands_in_a_file_that_is_no_secret(deployment: Deployment, parameter: str) -> None:
+    texts = {"docker-compose.yml": deployment.compose_text, **deployment.files}
+    holders = [path for path, text in texts.items() if PASSWORDS[parameter] in text]
+    assert holders == []
+    # The search would find it: exactly one file holds it, or the hash of it where the reader needs no more.
+    secrets = [path for path, file in deployment.secret_files.items() if file["content"] == PASSWORDS[parameter]]
+    assert len(secrets) == (0 if parameter == "flower/password" else 1)
+
+
+def test_a_plain_up_starts_neither_the_idle_slot_nor_the_migration(deployment: Deployment) -> None:
+    live = deployment.value("{{ __app_stack_state.live }}")
+    for name, service in deployment.services.items():
+        if name == "migrate":
+            wanted = ["migrate"]
+        elif kind(name) in ("api", "worker"):
+            wanted = [] if name.endswith(f"_{live}") and live else ["idle"]
+        else:
+            wanted = []
+        assert service.get("profiles", []) == wanted, name
+
+
+def test_migration_and_flower_are_of_the_release_that_comes(deployment: Deployment) -> None:
+    target = deployment.value("{{ __app_stack_target }}")
+    for name in ("migrate", "flower", f"api_{target['colour']}", f"worker_{target['colour']}"):
+        service = deployment.services[name]
+        assert service["image"] == target["image"], name
+        assert service["env_file"] == [f"env/{target['colour']}.env"], name
+
+
+def test_environment_files_exist_for_every_slot_that_is_started(deployment: Deployment) -> None:
+    target = deployment.value("{{ __app_stack_target }}")
+    assert f"./env/{target['colour']}.env" in deployment.files
+
+
+@pytest.mark.parametrize("timeout_seconds", [1, 5, 20, 45, 300])
+def test_a_worker_has_time_to_finish_its_longest_send(deploy: Deploy, timeout_seconds: int) -> None:
+    services = deploy(app_stack_smtp_timeout_seconds=timeout_seconds).services
+    assert seconds(services["worker_blue"]["stop_grace_period"]) > timeout_seconds
+
+
+def test_nginx_and_redis_and_the_api_have_time_to_drain(deployment: Deployment) -> None:
+    for name, service in deployment.services.items():
+        if kind(name) in ("nginx", "redis", "api"):
+            assert seconds(service["stop_grace_period"]) > 10, f"{name}: above nginx's own time limits"

@@ -1,0 +1,88 @@
+"""What a release touches: a run with nothing new changes nothing, and a release touches only what is the application's."""
+
+from typing import Any
+
+import pytest
+
+from tests.ansible.conftest import INVENTORIES, Deploy
+from tests.ansible.rendering import Deployment
+
+
+@pytest.mark.parametrize("inventory", INVENTORIES)
+def test_a_second_run_renders_the_same_bytes(rendered: Any, inventory: str) -> None:
+    live, again = rendered(inventory, "first release is live"), rendered(inventory, "nothing to release")
+    assert not again.is_rolling
+    assert again.compose_text == live.compose_text
+    assert again.files == live.files
+    assert again.secret_files == live.secret_files
+
+
+@pytest.mark.parametrize("inventory", INVENTORIES)
+def test_slots_take_turns(rendered: Any, inventory: str) -> None:
+    moments = ["first release", "nothing to release", "second release"]
+    runs = [rendered(inventory, moment) for moment in moments]
+    assert [run.is_rolling for run in runs] == [True, False, True]
+    assert [run.value("{{ __app_stack_target.colour }}") for run in runs] == ["blue", "blue", "green"]
+    third = rendered(inventory, "second release is live")
+    assert third.value("{{ __app_stack_state.live }}") == "green"
+    assert set(third.value("{{ __app_stack_state.slots }}")) == {"blue", "green"}
+
+
+@pytest.mark.parametrize("inventory", INVENTORIES)
+def test_a_release_recreates_neither_nginx_nor_redis_nor_the_slot_that_serves(rendered: Any, inventory: str) -> None:
+    live, second = rendered(inventory, "first release is live"), rendered(inventory, "second release")
+    for name in ("nginx", "redis", "api_blue", "worker_blue"):
+        assert second.services[name] == live.services[name], name
+    changed = {path for path in second.files if second.files[path] != live.files.get(path)}
+    assert changed == {"./env/green.env"}
+    assert second.secret_files == live.secret_files
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"app_stack_lease_seconds": 90},
+        {"app_stack_log_level": "debug"},
+        {"app_stack_smtp_host": "mail.steadfast.test"},
+        {"parameters": {"database/app_password": "made-up-Database-Word-rotated"}},
+        {"parameters": {"smtp/password": "made-up-Mail-Word-rotated"}},
+        {"parameters": {"redis/password": "made-up-Redis-Word-rotated"}},
+        {"parameters": {"database/host": "restored.c1example.eu-central-1.rds.amazonaws.com"}},
+        {"app_release_image": "registry.steadfast.test/steadfast-app:1a2b3c4d5e6f"},
+    ],
+    ids=str,
+)
+def test_whatever_the_application_reads_comes_in_by_a_release(deploy: Deploy, settings: dict[str, Any]) -> None:
+    state = deploy().recorded_state()
+    assert not deploy(state=state).is_rolling
+    assert deploy(state=state, **settings).is_rolling
+
+
+def test_a_setting_of_nginx_is_no_release(deploy: Deploy) -> None:
+    before = deploy()
+    state = before.recorded_state()
+    after = deploy(state=state, app_stack_client_posts_per_minute=20)
+    assert not after.is_rolling
+    assert {path for path in after.files if after.files[path] != before.files[path]} == {"./config/nginx/nginx.conf"}
+    assert after.compose_text == before.compose_text
+
+
+def test_redis_is_recreated_when_its_password_changes(deploy: Deploy) -> None:
+    before = deploy()
+    after = deploy(parameters={"redis/password": "made-up-Redis-Word-rotated"})
+
+    def label(run: Deployment) -> str:
+        return str(run.services["redis"]["labels"]["steadfast.inputs"])
+
+    assert label(after) != label(before)
+
+
+def test_a_failed_release_is_forgotten_by_the_next_run(deploy: Deploy) -> None:
+    state = deploy().recorded_state()
+    failed = deploy(state=state, release="badbadbadbad")
+    assert failed.is_rolling
+    # state.json is written at the very end, so the host still has the state from before.
+    back = deploy(state=state)
+    assert not back.is_rolling
+    assert back.services["flower"]["image"] == "steadfast-app:1a2b3c4d5e6f"
+    assert "badbadbadbad" not in back.compose_text
