@@ -1,6 +1,6 @@
 #!/bin/sh
-# build.sh DIRECTORY VERSION: build the stand-in as DIRECTORY/debian/<architecture>/VERSION/amazon-cloudwatch-agent.deb, sign it
-# and print the key's fingerprint. The key is made once in a DIRECTORY and lies in assets/ as the vendor's does.
+# build.sh DIRECTORY VERSION: build the stand-in as DIRECTORY/debian/<architecture>/VERSION/amazon-cloudwatch-agent.deb and sign
+# it. The key is made once for a DIRECTORY; it lies in assets/, as the vendor's does, and its fingerprint in fingerprint.
 set -eu
 source=$(dirname "$0")
 directory=$1
@@ -32,10 +32,14 @@ dpkg-deb --root-owner-group --build "$tree" "$target/amazon-cloudwatch-agent.deb
 GNUPGHOME=$directory/keyring
 export GNUPGHOME
 if [ ! -d "$GNUPGHOME" ]; then
+  apt-get update >&2
+  apt-get install --yes --no-install-recommends gpg gpg-agent gpgconf >&2
   install -d -m 700 "$GNUPGHOME"
   gpg --batch --quiet --passphrase '' --quick-generate-key 'Stand-in for the CloudWatch agent' rsa3072 sign never
   gpg --batch --armor --export >"$directory/assets/amazon-cloudwatch-agent.gpg"
+  gpg --batch --with-colons --list-keys | awk -F: '$1 == "fpr" { print $10; exit }' >"$directory/fingerprint"
 fi
 gpg --batch --yes --detach-sign --output "$target/amazon-cloudwatch-agent.deb.sig" "$target/amazon-cloudwatch-agent.deb"
-gpg --batch --with-colons --list-keys | awk -F: '$1 == "fpr" { print $10; exit }'
 gpgconf --kill gpg-agent
+# The agent wants to know where its credentials are; the stand-in for AWS takes any.
+printf '[default]\naws_access_key_id = sandbox\naws_secret_access_key = sandbox\n' >"$directory/credentials"

@@ -1,0 +1,18 @@
+"""What the tests of a host share. They look and change nothing: `make verify` runs them on production too."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+
+@pytest.fixture
+def read_json(host: Host) -> Callable[[str], Any]:
+    """Return a function that runs a command on the host and parses what it printed."""
+
+    def read(command: str) -> Any:
+        return json.loads(host.check_output(command))
+
+    return read
