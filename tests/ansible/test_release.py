@@ -6,6 +6,8 @@ import pytest
 
 from tests.ansible.conftest import INVENTORIES, Deploy
 from tests.ansible.rendering import Deployment
+from tests.ansible.test_argument_specs import options
+from tests.ansible.test_preflight import refusals
 
 
 @pytest.mark.parametrize("inventory", INVENTORIES)
@@ -65,6 +67,18 @@ def test_a_setting_of_nginx_is_no_release(deploy: Deploy) -> None:
     assert not after.is_rolling
     assert {path for path in after.files if after.files[path] != before.files[path]} == {"./config/nginx/nginx.conf"}
     assert after.compose_text == before.compose_text
+
+
+def test_numbers_may_be_given_as_text(deploy: Deploy) -> None:
+    # `ansible-playbook -e app_stack_lease_seconds=60` makes text of them.
+    numbers = {name: option["default"] for name, option in options("app_stack").items() if option["type"] in ("int", "float")}
+    as_text = deploy(**{name: str(value) for name, value in numbers.items()})
+    as_numbers = deploy()
+    assert as_text.files == as_numbers.files
+    assert {n: s["stop_grace_period"] for n, s in as_text.services.items() if "stop_grace_period" in s} == {
+        n: s["stop_grace_period"] for n, s in as_numbers.services.items() if "stop_grace_period" in s
+    }
+    assert refusals(as_text) == []
 
 
 def test_redis_is_recreated_when_its_password_changes(deploy: Deploy) -> None:
