@@ -1,0 +1,38 @@
+"""The sandbox's stand-in for AWS: moto, holding the parameters that a deployment reads.
+
+moto forgets everything when it ends. So the parameters are put in again at each start, from a file that outlives it.
+"""
+
+import json
+from pathlib import Path
+
+import boto3
+from moto import mock_aws
+from moto.server import main
+
+REGION = "eu-central-1"
+PORT = 5000
+PARAMETERS = Path("/mnt/user-data/parameters.json")
+
+
+def put_parameters() -> None:
+    """Put what PARAMETERS holds into Parameter Store: {name: {"value": str, "secret": bool}}.
+
+    Secrets are encrypted under a key of the account's own, as a deployment to EC2 should have it.
+    """
+    # These clients end in this process; the server, started afterwards, serves what they leave behind.
+    mock_aws().start()
+    kms = boto3.client("kms", region_name=REGION)
+    key_id = kms.create_key(Description="Secrets of the sandbox")["KeyMetadata"]["KeyId"]
+    kms.create_alias(AliasName="alias/sandbox", TargetKeyId=key_id)
+    ssm = boto3.client("ssm", region_name=REGION)
+    for name, parameter in json.loads(PARAMETERS.read_text()).items():
+        if parameter["secret"]:
+            ssm.put_parameter(Name=name, Value=parameter["value"], Type="SecureString", KeyId=key_id)
+        else:
+            ssm.put_parameter(Name=name, Value=parameter["value"], Type="String")
+
+
+if __name__ == "__main__":
+    put_parameters()
+    main(["--host", "0.0.0.0", "--port", str(PORT)])  # noqa: S104  # the container's own network

@@ -1,0 +1,195 @@
+"""The sandbox's stand-in for a mail server: it keeps what it gets in memory and shows it; it sends nothing on.
+
+SMTP on port 1025 (STARTTLS and login are offered, not required) and HTTP on port 8025:
+
+    GET /                                  a page for people
+    GET /messages[?task_id=…][&limit=N]    JSON, oldest first; `limit` takes the newest N
+    DELETE /messages                       forgets all of them
+
+The name before the @ of a recipient provokes an answer (N is a number of tries or seconds):
+
+    refuse-anything   550, always          defer-N-anything   451 for the first N tries, then accepted
+    slow-N-anything   accepted, but the answer to the message comes N seconds late
+"""
+
+import asyncio
+import json
+import re
+import ssl
+import threading
+from collections import Counter, deque
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from email.parser import BytesHeaderParser
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+USER_DATA = Path("/mnt/user-data")
+PAGE = Path(__file__).with_suffix(".html")
+HOST_NAME = "mail.sandbox.internal"
+USER_NAME = "steadfast"
+# More and the oldest are forgotten: a load test must not eat the machine's memory.
+MESSAGE_LIMIT = 100_000
+
+
+@dataclass(frozen=True)
+class Mail:
+    """One message as it came; it is taken apart only when somebody asks, so that receiving stays cheap."""
+
+    sender: str
+    recipients: list[str]
+    received_at: datetime
+    task_id: str | None
+    raw: bytes
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what GET /messages says about it."""
+        message = message_from_bytes(self.raw, _class=EmailMessage, policy=policy.default)
+        return {
+            "message_id": message["Message-ID"],
+            "task_id": self.task_id,
+            "from": self.sender,
+            "to": self.recipients,
+            "subject": message["Subject"],
+            "text": body(message, "plain"),
+            "html": body(message, "html"),
+            "received_at": self.received_at.isoformat(),
+            "headers": {name: str(value) for name, value in message.items()},
+        }
+
+
+def body(message: EmailMessage, kind: str) -> str | None:
+    """Return the message's part of that kind (`plain`, `html`), if it has one."""
+    part = message.get_body(preferencelist=(kind,))
+    return part.get_content() if part else None
+
+
+class Mailbox:
+    """Takes mails on SMTP's side (an event loop in a thread) and hands them out on HTTP's side (threads)."""
+
+    def __init__(self) -> None:
+        self._mails: deque[Mail] = deque(maxlen=MESSAGE_LIMIT)
+        self._tries: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._headers = BytesHeaderParser()
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if address.startswith("refuse-"):
+            return "550 5.1.1 No such mailbox here"
+        if match := re.match(r"defer-(\d+)-", address):
+            self._tries[address] += 1
+            if self._tries[address] <= int(match[1]):
+                return "451 4.2.1 Mailbox busy, try again later"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        raw = bytes(envelope.content or b"")
+        task_id = self._headers.parsebytes(raw, headersonly=True)["X-Task-Id"]
+        mail = Mail(envelope.mail_from or "", list(envelope.rcpt_tos), datetime.now(UTC), task_id, raw)
+        with self._lock:
+            self._mails.append(mail)
+        for address in envelope.rcpt_tos:
+            if match := re.match(r"slow-(\d+)-", address):
+                await asyncio.sleep(int(match[1]))
+        return "250 OK"
+
+    def mails(self, task_id: str | None, limit: int | None) -> list[Mail]:
+        """Return the mails (of one task, or all), oldest first; at most the newest `limit`."""
+        with self._lock:
+            found = [mail for mail in self._mails if task_id in (None, mail.task_id)]
+        return found if limit is None else found[max(0, len(found) - limit) :]
+
+    def clear(self) -> None:
+        """Forget the mails, and how often each deferred recipient was tried."""
+        with self._lock:
+            self._mails.clear()
+            self._tries.clear()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """The HTTP side; `mailbox` is set once, below."""
+
+    protocol_version = "HTTP/1.1"
+    mailbox: Mailbox
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        query = parse_qs(url.query)
+        if url.path == "/":
+            self._answer(HTTPStatus.OK, "text/html; charset=utf-8", PAGE.read_bytes())
+        elif url.path == "/messages":
+            limit = query["limit"][0] if "limit" in query else None
+            if limit is not None and not limit.isdecimal():
+                self._answer(HTTPStatus.BAD_REQUEST, "text/plain", b"limit is a number of messages\n")
+                return
+            mails = self.mailbox.mails(query.get("task_id", [None])[0], int(limit) if limit else None)
+            self._answer(
+                HTTPStatus.OK, "application/json", json.dumps([mail.as_json() for mail in mails]).encode()
+            )
+        else:
+            self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"Try / or /messages\n")
+
+    def do_DELETE(self) -> None:
+        if urlsplit(self.path).path != "/messages":
+            self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"Only /messages can be deleted\n")
+            return
+        self.mailbox.clear()
+        self._answer(HTTPStatus.NO_CONTENT, "text/plain", b"")
+
+    def _answer(self, status: HTTPStatus, kind: str, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Cache-Control", "no-store")
+        # A mail is shown without running or fetching anything of it.
+        self.send_header(
+            "Content-Security-Policy",
+            "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:",
+        )
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing: the page asks every two seconds."""
+
+
+def authenticate(
+    server: SMTP, session: Session, envelope: Envelope, mechanism: str, login: LoginPassword
+) -> AuthResult:
+    """Accept the one user with the sandbox's password."""
+    password = (USER_DATA / "smtp_password").read_bytes()
+    return AuthResult(success=(login.login, login.password) == (USER_NAME.encode(), password))
+
+
+def main() -> None:
+    """Serve SMTP in a thread and HTTP here, until the container is stopped."""
+    mailbox = Mailbox()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(USER_DATA / "tls.pem", USER_DATA / "tls.key")
+    Controller(
+        mailbox,
+        hostname="0.0.0.0",  # noqa: S104  # the container's own network
+        port=1025,
+        server_hostname=HOST_NAME,
+        tls_context=context,
+        authenticator=authenticate,
+        auth_require_tls=False,
+        enable_SMTPUTF8=True,
+    ).start()
+    Handler.mailbox = mailbox
+    ThreadingHTTPServer(("0.0.0.0", 8025), Handler).serve_forever()  # noqa: S104  # see above
+
+
+if __name__ == "__main__":
+    main()
