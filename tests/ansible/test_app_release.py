@@ -1,4 +1,4 @@
-"""A release's name and content are those of app/ and frontend/, as roles/app_release/files/release.sh tells them."""
+"""A release is app/ and frontend/, by name and content, as roles/app_release/files/release.sh tells."""
 
 import os
 import re
@@ -18,7 +18,7 @@ class Checkout:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        for name in ("app/settings.py", "frontend/index.html", REDIS, "README.md", ".gitignore"):
+        for name in ("app/__init__.py", "app/settings.py", "frontend/index.html", REDIS, "README.md"):
             self.write(name, name)
 
     def write(self, name: str, text: str) -> None:
@@ -46,6 +46,10 @@ class Checkout:
         answer = self.release()
         assert answer.returncode == 0, answer.stderr
         return answer.stdout.strip()
+
+    def everything(self) -> dict[Path, bytes]:
+        """All files and their contents, git's own among them."""
+        return {path: path.read_bytes() for path in self.path.rglob("*") if path.is_file()}
 
     def packed(self) -> dict[str, str]:
         """The files of what would be built, with their contents."""
@@ -111,17 +115,23 @@ def test_what_is_packed_is_what_lies_there(checkout: Checkout) -> None:
     checkout.write("app/settings.py", "changed")
     checkout.write("app/new.py", "new")
     checkout.write("app/settings.pyc", "ignored")
-    expected = {"app/settings.py": "changed", "app/new.py": "new", "frontend/index.html": "frontend/index.html", REDIS: REDIS}
+    expected = {
+        "app/__init__.py": "app/__init__.py",
+        "app/settings.py": "changed",
+        "app/new.py": "new",
+        "frontend/index.html": "frontend/index.html",
+        REDIS: REDIS,
+    }
     assert checkout.packed() == expected
 
 
 def test_the_repository_is_not_written(checkout: Checkout) -> None:
     checkout.write("app/new.py", "new")
     checkout.git("status")
-    before = {p: p.stat().st_mtime_ns for p in checkout.path.rglob("*")}
+    before = checkout.everything()
     checkout.name()
     checkout.packed()
-    assert {p: p.stat().st_mtime_ns for p in checkout.path.rglob("*")} == before
+    assert checkout.everything() == before
 
 
 def test_without_git_there_is_no_name_but_there_is_something_to_build(tmp_path: Path) -> None:
@@ -130,4 +140,4 @@ def test_without_git_there_is_no_name_but_there_is_something_to_build(tmp_path: 
     answer = checkout.release()
     assert answer.returncode != 0
     assert "git knows no commit of app/ and frontend/" in answer.stderr
-    assert set(checkout.packed()) == {"app/settings.py", "frontend/index.html", REDIS}
+    assert set(checkout.packed()) == {"app/__init__.py", "app/settings.py", "frontend/index.html", REDIS}

@@ -1,0 +1,69 @@
+"""Each playbook, really started by `ansible-playbook`, against an inventory in which no host is filled in.
+
+The inventory is a copy of production's with its hosts taken out, so that no run of these tests can reach a real host.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.ansible.rendering import ROOT
+
+PLAYBOOKS = ["site.yml", *(f"playbooks/{path.name}" for path in sorted((ROOT / "playbooks").glob("*.yml")))]
+PROGRAMS = Path(sys.executable).parent
+
+
+def start(program: str, *arguments: str) -> subprocess.Popen[str]:
+    """One of Ansible's programs, in the repository and with its ansible.cfg, whatever the caller's environment says."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "SANDBOX_"))}
+    environment["PATH"] = f"{PROGRAMS}:{environment['PATH']}"
+    return subprocess.Popen(
+        [PROGRAMS / program, *arguments],
+        cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+    """Playbook -> exit status and what it said; two at a time, as each waits for little but its own start."""
+    inventory = tmp_path_factory.mktemp("inventory")
+    (inventory / "hosts.yml").write_text("stack:\n  hosts:\n")
+    (inventory / "group_vars").symlink_to(ROOT / "inventory" / "production" / "group_vars")
+    found = {}
+    for pair in (PLAYBOOKS[at : at + 2] for at in range(0, len(PLAYBOOKS), 2)):
+        started = {playbook: start("ansible-playbook", "-i", str(inventory), playbook) for playbook in pair}
+        for playbook, process in started.items():
+            output, _ = process.communicate(timeout=60)
+            found[playbook] = (process.returncode, output)
+    return found
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_without_a_host_it_stops_and_says_which_file_to_fill_in(runs: dict[str, tuple[int, str]], playbook: str) -> None:
+    status, output = runs[playbook]
+    assert status != 0, output
+    assert "Fill in inventory/production/hosts.yml" in output
+    assert (ROOT / "inventory" / "production" / "hosts.yml").is_file()
+    # The first play stopped everything, and nothing else went wrong before it.
+    assert output.count("TASK [") == 1, output
+    assert "Traceback" not in output
+
+
+def test_without_i_the_inventory_is_production() -> None:
+    # So that the operator's command is `ansible-playbook site.yml` and no more.
+    output, _ = start("ansible-config", "dump", "--only-changed", "--format", "json").communicate(timeout=60)
+    values = {entry["name"]: entry["value"] for entry in json.loads(output) if "name" in entry}
+    assert values["DEFAULT_HOST_LIST"] == [str(ROOT / "inventory" / "production")]
+
+
+@pytest.mark.parametrize("environment", sorted(path.name for path in (ROOT / "inventory").iterdir()))
+def test_every_inventory_is_read(environment: str) -> None:
+    process = start("ansible-inventory", "-i", f"inventory/{environment}", "--list")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "[WARNING]" not in output
+    assert "stack" in json.loads(output)["all"]["children"]
