@@ -1,0 +1,1 @@
+"""HTTP: each module is a path, but for main.py, dependencies.py, batching.py and publishing.py."""

@@ -1,0 +1,60 @@
+"""What endpoints are given: the threads that do their work."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.api.batching import Batcher
+from app.api.publishing import PublishingThread
+from app.broker import Publisher
+from app.db.session import Database
+from app.errors import AppError
+from app.schemas import TaskStatus
+from app.services import progress, submission
+from app.services.submission import Submission, SubmissionRules
+from app.settings import ApiSettings
+
+
+@dataclass
+class Runtime:
+    """One writer, one reader, one publisher."""
+
+    settings: ApiSettings
+    database: Database
+    publishing: PublishingThread
+    writer: Batcher[Submission, str]
+    reader: Batcher[str, TaskStatus]
+
+    def close(self) -> None:
+        """Ends the threads; what was accepted is published first."""
+        self.writer.close()
+        self.reader.close()
+        self.publishing.close()
+        self.database.close()
+
+
+def start(settings: ApiSettings) -> Runtime:
+    """Starts the threads. Nothing is asked of the database or the broker yet: they may come up later."""
+    database = Database(settings)
+    publishing = PublishingThread(Publisher(settings))
+    rules = SubmissionRules(settings.recipient_limit_per_hour, settings.smoke_test_recipient)
+
+    def write(submissions: list[Submission]) -> list[str | AppError]:
+        answers = submission.submit(database, submissions, rules)
+        publishing.publish([answer for answer in answers if isinstance(answer, str)])
+        return answers
+
+    def read(task_ids: list[str]) -> list[TaskStatus | AppError]:
+        return [*progress.look_up(database, task_ids)]
+
+    return Runtime(settings, database, publishing, Batcher("write", write), Batcher("read", read))
+
+
+async def runtime(request: Request) -> Runtime:
+    """A coroutine, because FastAPI would call a plain function in another thread."""
+    found: Runtime = request.app.state.runtime
+    return found
+
+
+Given = Annotated[Runtime, Depends(runtime)]

@@ -1,0 +1,143 @@
+"""`python -m app.db.migrate`: makes the app's role and the schema what this release needs.
+
+Safe to run at any time, twice, or from several places at once.
+"""
+
+import sys
+import time
+
+import structlog
+from alembic import command
+from alembic.config import Config
+from psycopg2 import sql
+from psycopg2.extensions import encrypt_password
+from sqlalchemy import Connection, text
+
+from app import process
+from app.db.schema import HEAD, MIGRATIONS
+from app.db.session import Database
+from app.deadline import Deadline
+from app.errors import DatabaseUnavailable
+from app.settings import MigrateSettings
+
+log = structlog.get_logger()
+
+# The lock's number is arbitrary; it must only stay the same.
+_LOCK = 7_283_365_230
+_LOCK_WAIT_SECONDS = 60
+_LIMIT_SECONDS = 600
+# A migration that waits longer for a table gives up: everybody else would queue behind it.
+_LOCK_TIMEOUT = "5s"
+
+
+class MigrationRefused(Exception):
+    """Why the schema was left as it was, and what to do."""
+
+
+def migrate(settings: MigrateSettings) -> str:
+    """Returns the revision at which the schema stands afterwards."""
+    migrator = Database(
+        settings,
+        username=settings.migrator_username,
+        password=settings.migrator_password.get_secret_value(),
+        pool_size=1,
+    )
+    with migrator.connection(_LIMIT_SECONDS) as connection:
+        _lock(connection)
+        connection.exec_driver_sql(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
+        connection.exec_driver_sql("SET statement_timeout = 0")
+        _ensure_role(connection, settings, _accepts_password(settings))
+        _upgrade(connection)
+        _grant(connection, settings)
+        # Closed for good rather than given back: the session's lock goes with it.
+        connection.invalidate()
+    return HEAD
+
+
+def _lock(connection: Connection) -> None:
+    """One migration at a time, on all hosts together; the lock lives as long as the connection."""
+    deadline = Deadline(_LOCK_WAIT_SECONDS)
+    while not connection.execute(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": _LOCK}).scalar_one():
+        if not deadline.remaining():
+            raise MigrationRefused(
+                "Another migration holds the lock for over a minute. Wait for it, then run this again."
+            )
+        time.sleep(0.5)
+
+
+def _accepts_password(settings: MigrateSettings) -> bool:
+    """Whether the app's role can log in with the password that it is to have."""
+    app = Database(settings, pool_size=1)
+    try:
+        with app.connection():
+            return True
+    except DatabaseUnavailable:
+        return False
+    finally:
+        app.close()
+
+
+def _ensure_role(connection: Connection, settings: MigrateSettings, accepts_password: bool) -> None:
+    """The role without DDL. The server gets a verifier, never the password, so no log of it can hold one."""
+    role = settings.database_username
+    exists = connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}).scalar()
+    if exists and accepts_password:
+        return
+    raw = connection.connection.driver_connection
+    password = settings.database_password.get_secret_value()
+    verifier = encrypt_password(password, role, scope=raw, algorithm="scram-sha-256")
+    verb = "ALTER" if exists else "CREATE"
+    _run(connection, verb + " ROLE {role} LOGIN PASSWORD {verifier}", role=role, verifier=verifier)
+    log.info("role.changed" if exists else "role.created", role=role)
+
+
+def _upgrade(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    connection.commit()
+    config.attributes["connection"] = connection.execution_options(isolation_level="READ COMMITTED")
+    command.upgrade(config, "head")
+    connection.commit()
+    connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def _grant(connection: Connection, settings: MigrateSettings) -> None:
+    """Rows yes, tables no."""
+    role = settings.database_username
+    names = {"role": role, "database": settings.database_name}
+    _run(connection, "REVOKE CREATE ON SCHEMA public FROM PUBLIC", **names)
+    _run(connection, "GRANT CONNECT ON DATABASE {database} TO {role}", **names)
+    _run(connection, "GRANT USAGE ON SCHEMA public TO {role}", **names)
+    rows = "GRANT SELECT, INSERT, UPDATE, DELETE ON "
+    _run(connection, "ALTER DEFAULT PRIVILEGES IN SCHEMA public " + rows + "TABLES TO {role}", **names)
+    _run(connection, rows + "ALL TABLES IN SCHEMA public TO {role}", **names)
+    _run(connection, "REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM {role}", **names)
+    may_create = text("SELECT has_schema_privilege(:role, 'public', 'CREATE')")
+    if connection.execute(may_create, {"role": role}).scalar_one():
+        raise MigrationRefused(
+            f"The role {role} may create tables in schema public. Make {settings.migrator_username} "
+            "the owner of the database, or revoke that by hand."
+        )
+
+
+def _run(connection: Connection, statement: str, *, verifier: str | None = None, **names: str) -> None:
+    parts: dict[str, sql.Composable] = {key: sql.Identifier(name) for key, name in names.items()}
+    if verifier is not None:
+        parts["verifier"] = sql.Literal(verifier)
+    connection.connection.cursor().execute(sql.SQL(statement).format(**parts))
+
+
+def main() -> int:
+    """Prints the schema's head on standard output."""
+    settings = process.begin(MigrateSettings)
+    try:
+        head = migrate(settings)
+    except (MigrationRefused, DatabaseUnavailable) as refused:
+        log.error("migration.failed", message=str(refused), problem=str(refused.__cause__ or ""))
+        return 1
+    sys.stdout.write(f"schema head {head}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

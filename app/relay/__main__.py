@@ -1,0 +1,20 @@
+"""`python -m app.relay`: the relay alone, for a host without a worker."""
+
+import signal
+import threading
+
+from app import process, relay
+from app.db.session import Database
+from app.settings import RelaySettings
+
+
+def main() -> None:
+    """Runs until SIGTERM."""
+    settings = process.begin(RelaySettings)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    relay.run(settings, Database(settings, pool_size=1), stop)
+
+
+main()

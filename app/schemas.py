@@ -1,0 +1,140 @@
+"""What comes in and what goes out; no I/O."""
+
+import re
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from email_validator import EmailNotValidError, validate_email
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+
+# 48 bits of time and 128 random ones, in base32hex: see services/submission.py.
+TASK_ID = re.compile(r"[0-9a-v]{36}\Z")
+
+
+class Status(StrEnum):
+    """Where a task stands."""
+
+    QUEUED = "queued"  # accepted, not begun
+    RUNNING = "running"  # a worker holds its lease
+    RETRYING = "retrying"  # an attempt failed; the next begins at next_run_at
+    SUCCEEDED = "succeeded"  # done; final
+    FAILED = "failed"  # given up; final
+    CANCELLED = "cancelled"  # called off before it began; final
+
+
+# Every allowed move. A running task may be claimed again: that is a lease that ran out.
+MOVES: dict[Status, frozenset[Status]] = {
+    Status.QUEUED: frozenset({Status.RUNNING, Status.CANCELLED}),
+    Status.RUNNING: frozenset({Status.RUNNING, Status.RETRYING, Status.SUCCEEDED, Status.FAILED}),
+    Status.RETRYING: frozenset({Status.RUNNING, Status.CANCELLED}),
+    Status.SUCCEEDED: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.CANCELLED: frozenset(),
+}
+UNFINISHED = tuple(status for status, moves in MOVES.items() if moves)
+
+
+def origins(target: Status) -> list[str]:
+    """The statuses from which a task may move to this one."""
+    return [status.value for status, moves in MOVES.items() if target in moves]
+
+
+def plain_address(value: str) -> str:
+    """A deliverable-looking address in its normal form: ASCII, domain in lower case.
+
+    Refused beyond the grammar: what mail servers may read as a route or as encoded text (`%`, `!`, `=?`).
+    """
+    if "%" in value or "!" in value or "=?" in value:
+        raise ValueError("must be a plain address, without %, ! or =?")
+    try:
+        address = validate_email(value, check_deliverability=False, allow_smtputf8=False).ascii_email
+    except EmailNotValidError as error:
+        raise ValueError(f"must be an e-mail address: {error}") from error
+    if address is None:
+        raise ValueError("must be an address that is plain ASCII before the @")
+    return address
+
+
+def mailbox(address: str) -> str:
+    """What the hourly limit counts by: case and a +tag do not make another recipient."""
+    local, _, domain = address.lower().rpartition("@")
+    return f"{local.split('+', 1)[0] or local}@{domain}"
+
+
+def printable(value: str) -> str:
+    """Text without control characters; line breaks and tabs are text."""
+    if any(
+        (ord(character) < 32 and character not in "\t\n\r") or ord(character) == 127 for character in value
+    ):
+        raise ValueError("must not contain control characters")
+    return value
+
+
+Email = Annotated[
+    str,
+    StringConstraints(strict=True, max_length=254),
+    AfterValidator(plain_address),
+    Field(json_schema_extra={"format": "email"}, examples=["someone@example.com"]),
+]
+
+
+class Accepted(BaseModel):
+    """The answer to an accepted task."""
+
+    task_id: str
+    status: Status
+    status_url: str
+
+
+class TaskStatus(BaseModel):
+    """Where a task stands."""
+
+    task_id: str
+    kind: str
+    status: Status
+    attempts: int = Field(description="how often it was begun")
+    created_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None
+    next_run_at: datetime | None = Field(description="when the next attempt may begin")
+    result: dict[str, Any] | None
+    error: dict[str, Any] | None
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """The body of every answer that is not a success."""
+
+    error: str = Field(description="the name of the error, for machines")
+    message: str = Field(description="what to do about it, for people")
+    fields: list[FieldError] | None = Field(None, description="which fields are wrong; only with 422")
+
+
+class Check(BaseModel):
+    """One part of readiness."""
+
+    ok: bool
+    seconds: float = Field(description="how long the check took")
+    detail: str
+
+
+class Ready(BaseModel):
+    """Whether this release can do its work."""
+
+    status: str
+    release: str
+    checks: dict[str, Check]
+
+
+class Health(BaseModel):
+    """That this process answers."""
+
+    status: str
+    release: str

@@ -1,0 +1,1 @@
+"""The use cases: no FastAPI and no Celery in them."""

@@ -1,0 +1,1 @@
+"""The Celery worker: thin tasks that call a service and translate its answer."""

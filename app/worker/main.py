@@ -1,0 +1,103 @@
+"""The worker: Celery's consumer with one thin task, and beside it the relay and the heartbeat."""
+
+import socket
+import threading
+from typing import Any
+
+from celery import Celery, signals
+from celery.exceptions import Ignore, Retry
+
+from app import broker, logs, relay
+from app.db.session import Database
+from app.errors import DatabaseUnavailable
+from app.kinds.tools import Tools
+from app.mail.mailer import SmtpMailer
+from app.services import execution
+from app.services.execution import End, ExecutionRules
+from app.settings import WorkerSettings
+from app.worker.heartbeat import Heartbeat, loop_step
+
+# A claim and its record are short, so few connections serve many threads.
+_CONNECTIONS = 8
+
+
+class TaskFailed(Exception):
+    """Tells Celery, and so Flower, that a task has failed for good; the row says why."""
+
+
+def run(settings: WorkerSettings) -> None:
+    """Consumes until SIGTERM, which ends it when what was begun is done."""
+    # With the release in it, so that the old and the new worker of a deployment are two nodes.
+    node = f"worker-{settings.colour}-{settings.release}@{socket.gethostname()}"
+    database = Database(settings, pool_size=_CONNECTIONS)
+    heartbeat = Heartbeat(database, broker.Publisher(settings), node=node, release=settings.release)
+    stop = threading.Event()
+    threads = [
+        threading.Thread(target=relay.run, args=(settings, database, stop), name="relay", daemon=True),
+        threading.Thread(target=heartbeat.run, args=(stop,), name="heartbeat", daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
+    app = create_worker(settings, database, node)
+    app.steps["consumer"].add(loop_step(heartbeat))
+    try:
+        app.worker_main(_arguments(settings, node))
+    finally:
+        stop.set()
+
+
+def create_worker(settings: WorkerSettings, database: Database, node: str) -> Celery:
+    """The Celery application with its task."""
+    app = broker.celery_app(settings)
+    tools = Tools(SmtpMailer(settings), settings.mail_from)
+    rules = ExecutionRules(
+        worker=node,
+        lease_seconds=settings.lease_seconds,
+        max_attempts=settings.max_attempts,
+        retry_pause_seconds=settings.retry_pause_seconds,
+        retry_pause_max_seconds=settings.retry_pause_max_seconds,
+    )
+
+    @app.task(name=broker.RUN_TASK, throws=(TaskFailed,))  # type: ignore[untyped-decorator]
+    def run_task(task_id: str) -> None:
+        translate(database, task_id, tools, rules)
+
+    @signals.setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]
+    def set_up_logging(**_: Any) -> None:
+        logs.configure(settings)
+
+    return app
+
+
+def translate(database: Database, task_id: str, tools: Tools, rules: ExecutionRules) -> None:
+    """Does the task and says to Celery how it ended.
+
+    Celery's own retry is never used: the row says when, and the relay publishes it then.
+    """
+    try:
+        outcome = execution.run(database, task_id, tools, rules)
+    except DatabaseUnavailable as error:
+        raise Retry("the database is away; the relay repeats it", exc=error) from error
+    match outcome.end:
+        case End.NOTHING:
+            # No event at all: a second message of a failed task must not turn it into a success in Flower.
+            raise Ignore
+        case End.RETRYING:
+            raise Retry(outcome.words)
+        case End.FAILED:
+            raise TaskFailed(outcome.words)
+
+
+def _arguments(settings: WorkerSettings, node: str) -> list[str]:
+    """Threads, as the work is waiting for mail servers; no gossip or mingle, as workers need no others."""
+    return [
+        "--quiet",
+        "worker",
+        "--pool=threads",
+        f"--concurrency={settings.worker_concurrency}",
+        f"--hostname={node}",
+        f"--loglevel={settings.log_level}",
+        "--task-events",
+        "--without-gossip",
+        "--without-mingle",
+    ]
