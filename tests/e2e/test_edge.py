@@ -52,7 +52,7 @@ def expect_hardened(answer: httpx.Response) -> None:
 
 
 def assets_of(page: httpx.Response) -> list[str]:
-    return re.findall(r"/assets/[^\"]+", page.text)
+    return re.findall(r'(?:href|src)="(/assets/[^"]+)"', page.text)
 
 
 def test_every_answer_carries_the_security_headers(stack: Stack, http: httpx.Client) -> None:
