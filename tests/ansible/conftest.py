@@ -1,4 +1,4 @@
-"""Deployments that the tests ask about: every inventory, both log drivers, and the moments of a host's life."""
+"""Deployments that the tests ask about: every inventory, both log drivers, every moment of a host's life."""
 
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,13 @@ INVENTORIES: dict[str, dict[str, Any]] = {
     "production": {"environment": "production"},
     "production with local logs": {"environment": "production", "app_stack_log_driver": "local"},
 }
-MOMENTS = ("first release", "first release is live", "nothing to release", "second release", "second release is live")
+MOMENTS = (
+    "first release",
+    "first release is live",
+    "nothing to release",
+    "second release",
+    "second release is live",
+)
 
 
 class Deploy(Protocol):
@@ -57,7 +63,9 @@ def rendered(deploy: Deploy) -> Any:
     return at
 
 
-@pytest.fixture(params=[(inventory, moment) for inventory in INVENTORIES for moment in MOMENTS], ids=" - ".join)
+@pytest.fixture(
+    params=[(inventory, moment) for inventory in INVENTORIES for moment in MOMENTS], ids=" - ".join
+)
 def deployment(request: pytest.FixtureRequest, rendered: Any) -> Deployment:
     """Each inventory at each moment."""
     found: Deployment = rendered(*request.param)

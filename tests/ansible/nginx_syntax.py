@@ -4,11 +4,13 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_TOKEN = re.compile(r"""\s+|\#[^\n]*|(?P<word>[{};]|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|(?:[^\s;{}'"\\]|\\.)+)""", re.DOTALL)
+_TOKEN = re.compile(
+    r"""\s+|\#[^\n]*|(?P<word>[{};]|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|(?:[^\s;{}'"\\]|\\.)+)""", re.DOTALL
+)
 
 
 class Directive(NamedTuple):
-    """One directive; `block` is empty where it has none, and `within` names the blocks around it, outermost first."""
+    """`block` is empty where it has none; `within` names the blocks around it, outermost first."""
 
     words: list[str]
     block: "list[Directive]"

@@ -1,8 +1,8 @@
 """Renders what `app_stack` puts on a host, with Ansible's own templar and the role's own expressions.
 
-No task runs and no host is asked: variables are layered as Ansible layers them (defaults, inventory, role vars, facts,
-extra variables), and the facts are those that the role's own set_fact tasks make of an answer of the host given here.
-An undefined variable is an error.
+No task runs and no host is asked: variables are layered as Ansible layers them (defaults, inventory, role
+vars, facts, extra variables), and the facts are those that the role's own set_fact tasks make of an answer of
+the host given here. An undefined variable is an error.
 """
 
 import json
@@ -48,7 +48,7 @@ _loader = DataLoader()
 
 
 def read_yaml(path: Path) -> Any:
-    """A file of variables or tasks, its strings trusted as templates, as Ansible trusts a role's and an inventory's."""
+    """Variables or tasks, their strings trusted as templates, as Ansible trusts those of a role."""
     return _loader.load_from_file(str(path), trusted_as_template=True) or {}
 
 
@@ -68,7 +68,7 @@ def set_facts(role: str, step: str) -> list[dict[str, Any]]:
 class Deployment:
     """One run of `app_stack` against a host in a given state.
 
-    `state` is what an earlier run recorded in the host's state.json; None is a host that has never had a release.
+    `state` is what an earlier run recorded in the host's state.json; None is a host without a release.
     """
 
     def __init__(

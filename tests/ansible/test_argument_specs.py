@@ -37,7 +37,7 @@ def defaults(role: str) -> dict[str, Any]:
 
 
 def code(role: str) -> str:
-    """All that uses the role's variables: its tasks, handlers, vars and templates, and the stack's template at the root."""
+    """All that uses the role's variables: its own files, and the stack's template at the root."""
     folders = ("tasks", "handlers", "vars", "templates", "files")
     files = [f for folder in folders for f in sorted((role_path(role) / folder).rglob("*")) if f.is_file()]
     if role == "app_stack":
@@ -58,13 +58,19 @@ def test_every_option_says_what_it_is(role: str) -> None:
         assert name.startswith(f"{role}_"), name
         assert option.get("description"), name
         assert option.get("type"), name
-        assert ("default" in option) != (option.get("required") is True), f"{name}: required, or with a default"
+        assert ("default" in option) != (option.get("required") is True), (
+            f"{name}: required, or with a default"
+        )
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_every_default_has_its_line_of_comment(role: str) -> None:
     lines = (role_path(role) / "defaults" / "main.yml").read_text().splitlines() if defaults(role) else []
-    bare = [line for before, line in zip(["", *lines], lines, strict=False) if re.match(r"\w+:", line) and not before.startswith("# ")]
+    bare = [
+        line
+        for before, line in zip(["", *lines], lines, strict=False)
+        if re.match(r"\w+:", line) and not before.startswith("# ")
+    ]
     assert bare == []
 
 
@@ -88,7 +94,11 @@ def test_every_variable_that_a_role_reads_is_declared_or_made(role: str) -> None
 
 def inventory_files() -> list[Path]:
     """Every file of variables of every inventory."""
-    return sorted(path for path in (ROOT / "inventory").rglob("*.yml") if path.parent.name == "all" or "_vars" in path.parent.name)
+    return sorted(
+        path
+        for path in (ROOT / "inventory").rglob("*.yml")
+        if path.parent.name == "all" or "_vars" in path.parent.name
+    )
 
 
 @pytest.mark.parametrize("path", inventory_files(), ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,6 +1,7 @@
 """Each playbook, really started by `ansible-playbook`, against an inventory in which no host is filled in.
 
-The inventory is a copy of production's with its hosts taken out, so that no run of these tests can reach a real host.
+The inventory is a copy of production's with its hosts taken out, so that no run of these tests can reach a
+real host.
 """
 
 import json
@@ -18,13 +19,20 @@ PROGRAMS = Path(sys.executable).parent
 
 
 def start(program: str, *arguments: str) -> subprocess.Popen[str]:
-    """One of Ansible's programs, in the repository and with its ansible.cfg, whatever the caller's environment says."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "SANDBOX_"))}
+    """One of Ansible's programs with the repository's ansible.cfg, whatever the caller's environment says."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "SANDBOX_"))
+    }
     environment["PATH"] = f"{PROGRAMS}:{environment['PATH']}"
     return subprocess.Popen(
         [PROGRAMS / program, *arguments],
-        cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +51,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
-def test_without_a_host_it_stops_and_says_which_file_to_fill_in(runs: dict[str, tuple[int, str]], playbook: str) -> None:
+def test_without_a_host_it_stops_and_says_which_file_to_fill_in(
+    runs: dict[str, tuple[int, str]], playbook: str
+) -> None:
     status, output = runs[playbook]
     assert status != 0, output
     assert "Fill in inventory/production/hosts.yml" in output

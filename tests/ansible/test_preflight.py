@@ -12,7 +12,9 @@ def refusals(deployment: Deployment) -> list[str]:
     """What the role's preflight would stop with."""
     (task,) = read_yaml(ROOT / "roles" / "app_stack" / "tasks" / "preflight.yml")
     return [
-        str(deployment.value(item["otherwise"])).strip() for item in task["loop"] if not deployment.value(item["that"])
+        str(deployment.value(item["otherwise"])).strip()
+        for item in task["loop"]
+        if not deployment.value(item["that"])
     ]
 
 

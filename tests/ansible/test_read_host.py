@@ -1,4 +1,4 @@
-"""The one look at a host tells every file, directory, link and container, so that only what differs is written."""
+"""One look at a host tells files, directories, links and containers: only what differs is written."""
 
 import os
 import subprocess
@@ -28,7 +28,11 @@ def look(tmp_path: Path) -> list[str]:
     docker.parent.mkdir()
     docker.write_text('#!/bin/sh\ncase "$*" in *project=steadfast*) echo "container nginx running";; esac\n')
     docker.chmod(0o755)
-    environment = {"PATH": f"{docker.parent}:{os.environ['PATH']}", "DIRECTORY": str(stack), "PROJECT": "steadfast"}
+    environment = {
+        "PATH": f"{docker.parent}:{os.environ['PATH']}",
+        "DIRECTORY": str(stack),
+        "PROJECT": "steadfast",
+    }
     done = subprocess.run(["sh", "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     return done.stdout.splitlines()

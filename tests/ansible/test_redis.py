@@ -1,4 +1,4 @@
-"""The rendered configuration of Redis: who may do what, and that accepted work is neither dropped nor only in memory."""
+"""The rendered configuration of Redis: who may do what, and how a queue is kept."""
 
 from hashlib import sha256
 
@@ -8,7 +8,9 @@ from tests.ansible.rendering import PASSWORDS, Deployment
 def settings(deployment: Deployment) -> dict[str, str]:
     """redis.conf's directives."""
     lines = deployment.files["./config/redis/redis.conf"].splitlines()
-    return {line.split(" ", 1)[0]: line.split(" ", 1)[1] for line in lines if line and not line.startswith("#")}
+    return {
+        line.split(" ", 1)[0]: line.split(" ", 1)[1] for line in lines if line and not line.startswith("#")
+    }
 
 
 def test_the_application_may_work_and_not_administer(first: Deployment) -> None:

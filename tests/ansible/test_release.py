@@ -1,4 +1,4 @@
-"""What a release touches: a run with nothing new changes nothing, and a release touches only what is the application's."""
+"""What a release touches: only what is the application's; and a run with nothing new changes nothing."""
 
 from typing import Any
 
@@ -31,7 +31,9 @@ def test_slots_take_turns(rendered: Any, inventory: str) -> None:
 
 
 @pytest.mark.parametrize("inventory", INVENTORIES)
-def test_a_release_recreates_neither_nginx_nor_redis_nor_the_slot_that_serves(rendered: Any, inventory: str) -> None:
+def test_a_release_recreates_neither_nginx_nor_redis_nor_the_slot_that_serves(
+    rendered: Any, inventory: str
+) -> None:
     live, second = rendered(inventory, "first release is live"), rendered(inventory, "second release")
     for name in ("nginx", "redis", "api_blue", "worker_blue"):
         assert second.services[name] == live.services[name], name
@@ -54,7 +56,9 @@ def test_a_release_recreates_neither_nginx_nor_redis_nor_the_slot_that_serves(re
     ],
     ids=str,
 )
-def test_whatever_the_application_reads_comes_in_by_a_release(deploy: Deploy, settings: dict[str, Any]) -> None:
+def test_whatever_the_application_reads_comes_in_by_a_release(
+    deploy: Deploy, settings: dict[str, Any]
+) -> None:
     state = deploy().recorded_state()
     assert not deploy(state=state).is_rolling
     assert deploy(state=state, **settings).is_rolling
@@ -65,13 +69,19 @@ def test_a_setting_of_nginx_is_no_release(deploy: Deploy) -> None:
     state = before.recorded_state()
     after = deploy(state=state, app_stack_client_posts_per_minute=20)
     assert not after.is_rolling
-    assert {path for path in after.files if after.files[path] != before.files[path]} == {"./config/nginx/nginx.conf"}
+    assert {path for path in after.files if after.files[path] != before.files[path]} == {
+        "./config/nginx/nginx.conf"
+    }
     assert after.compose_text == before.compose_text
 
 
 def test_numbers_may_be_given_as_text(deploy: Deploy) -> None:
     # `ansible-playbook -e app_stack_lease_seconds=60` makes text of them.
-    numbers = {name: option["default"] for name, option in options("app_stack").items() if option["type"] in ("int", "float")}
+    numbers = {
+        name: option["default"]
+        for name, option in options("app_stack").items()
+        if option["type"] in ("int", "float")
+    }
     as_text = deploy(**{name: str(value) for name, value in numbers.items()})
     as_numbers = deploy()
     assert as_text.files == as_numbers.files

@@ -1,4 +1,4 @@
-"""One name end to end: app_stack_smtp_host -> APP_SMTP_HOST -> smtp_host in app/settings.py, in both directions."""
+"""One name end to end, both ways: app_stack_smtp_host -> APP_SMTP_HOST -> smtp_host in app/settings.py."""
 
 from io import StringIO
 from pathlib import Path
@@ -14,7 +14,8 @@ from tests.ansible.test_argument_specs import options
 
 # Settings of the role that no container of the application reads.
 OF_THE_STACK = {
-    "project_name", "directory", "aws_region", "aws_connection", "log_driver", "log_retention_days", "log_endpoint_url",
+    "project_name", "directory", "aws_region", "aws_connection",
+    "log_driver", "log_retention_days", "log_endpoint_url",
     "image", "nginx_image", "redis_image", "client_posts_per_minute", "request_body_max_bytes",
 }  # fmt: skip
 # What the template derives: no operator sets these.
@@ -56,7 +57,8 @@ def fields() -> dict[str, Any]:
 
 
 def test_every_setting_of_an_operator_reaches_the_environment() -> None:
-    assert OF_THE_STACK <= {name.removeprefix("app_stack_") for name in options("app_stack")}
+    declared = {name.removeprefix("app_stack_") for name in options("app_stack")}
+    assert OF_THE_STACK - declared == set()
     assert set(in_role()) == of_operators() | (DERIVED - {"colour"})
     for name in of_operators() - OTHER_VALUE:
         assert in_role()[name] == f"{{{{ app_stack_{name} }}}}"
@@ -68,7 +70,7 @@ def test_every_setting_of_the_environment_is_read_by_the_application(first: Depl
 
 
 def test_every_secret_that_the_application_reads_is_a_file(first: Deployment) -> None:
-    assert {f"app_{name}" for name in SECRETS} == set(first.compose["secrets"])
+    assert set(first.compose["secrets"]) == {f"app_{name}" for name in SECRETS}
     assert {f"./secrets/app_{name}" for name in SECRETS} <= set(first.secret_files)
 
 
@@ -102,7 +104,9 @@ def test_paths_in_the_environment_are_mounted(first: Deployment) -> None:
     assert f"./config/app/{Path(str(path)).name}" in first.files
 
 
-@pytest.mark.parametrize("value", ["a$b", "${HOME}", "x # y", " two  spaces ", '"double"', "it's", "%s", "{{ braces }}", "="])
+@pytest.mark.parametrize(
+    "value", ["a$b", "${HOME}", "x # y", " two  spaces ", '"double"', "it's", "%s", "{{ braces }}", "="]
+)
 def test_any_value_arrives_as_it_was_set(deploy: Deploy, value: str) -> None:
     run = deploy(app_stack_smtp_username=value)
     assert environment(run)["APP_SMTP_USERNAME"] == value

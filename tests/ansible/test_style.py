@@ -1,6 +1,6 @@
 """The project's own rules for roles and playbooks: those that ansible-lint does not know.
 
-A role is read by names: a line of the log `TASK [role : step | Verb object]` is roles/<role>/tasks/<step>.yml.
+A role is read by names: the line `TASK [role : step | Verb object]` is roles/<role>/tasks/<step>.yml.
 """
 
 import re
@@ -38,9 +38,10 @@ HIDDEN = {
     "docker_engine": {"configure | Write the engine's environment"},
 }
 KEYWORDS = {
-    "name", "when", "register", "loop", "loop_control", "until", "retries", "delay", "timeout", "vars", "tags", "notify", "environment",
-    "changed_when", "failed_when", "check_mode", "no_log", "diff", "delegate_to", "become", "run_once", "throttle", "listen",
-    "module_defaults", "block", "rescue", "always", "ignore_errors", "any_errors_fatal", "delegate_facts", "async", "poll",
+    "name", "when", "register", "loop", "loop_control", "until", "retries", "delay", "timeout", "vars",
+    "tags", "notify", "listen", "environment", "changed_when", "failed_when", "check_mode", "no_log", "diff",
+    "delegate_to", "delegate_facts", "become", "run_once", "throttle", "module_defaults",
+    "block", "rescue", "always",
 }  # fmt: skip
 
 Task = dict[str, Any]
@@ -53,7 +54,9 @@ def read(path: Path) -> Any:
 
 def step_files(role: str) -> list[Path]:
     """Every file of tasks but the table of contents."""
-    return sorted(path for path in (ROOT / "roles" / role / "tasks").rglob("*.yml") if path.name != "main.yml")
+    return sorted(
+        path for path in (ROOT / "roles" / role / "tasks").rglob("*.yml") if path.name != "main.yml"
+    )
 
 
 def flat(tasks: list[Task]) -> Iterator[Task]:
@@ -98,7 +101,7 @@ def test_main_is_a_table_of_contents(role: str) -> None:
         assert module(task) == "import_tasks", task["name"]
         tags = [task["tags"]] if isinstance(task["tags"], str) else task["tags"]
         stem = Path(task["ansible.builtin.import_tasks"]).stem
-        assert len(tags) == 1 and tags[0] in (stem, f"{role}_{stem}"), f"{task['name']}: one tag, the step's name"
+        assert tags in ([stem], [f"{role}_{stem}"]), f"{task['name']}: one tag, the step's name"
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -117,7 +120,9 @@ def test_step_files_are_short_and_their_tasks_name_them(role: str) -> None:
         for task in flat(read(path)):
             if "block" in task and "name" not in task:
                 continue
-            assert re.match(rf"{path.stem} \| [A-Z]", task.get("name", "")), f"{path.name}: {task.get('name')}"
+            assert re.match(rf"{path.stem} \| [A-Z]", task.get("name", "")), (
+                f"{path.name}: {task.get('name')}"
+            )
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -140,7 +145,9 @@ def outputs_of(role: str) -> set[str]:
     spec = read(ROOT / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"]["main"]
     description = spec.get("description", [])
     sentences = [description] if isinstance(description, str) else description
-    return {name for s in sentences if s.startswith("Sets the facts") for name in re.findall(rf"\b{role}_\w+", s)}
+    return {
+        name for s in sentences if s.startswith("Sets the facts") for name in re.findall(rf"\b{role}_\w+", s)
+    }
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -174,7 +181,9 @@ def test_exactly_the_tasks_with_secrets_hide_their_output(role: str) -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_files_get_their_mode_in_quotes(role: str) -> None:
     for path in sorted((ROOT / "roles" / role).rglob("*.yml")):
-        bare = [line for line in path.read_text().splitlines() if re.search(r"\b(directory_)?mode: *[0-9]", line)]
+        bare = [
+            line for line in path.read_text().splitlines() if re.search(r"\b(directory_)?mode: *[0-9]", line)
+        ]
         assert bare == [], path.name
 
 
@@ -210,6 +219,8 @@ def test_a_playbook_is_hosts_and_roles(path: Path) -> None:
             assert module(task) in ("include_role", "assert"), task["name"]
 
 
-@pytest.mark.parametrize("path", [p for p in PLAYBOOKS if p.stem != "check-inventory"], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [p for p in PLAYBOOKS if p.stem != "check-inventory"], ids=lambda path: path.stem
+)
 def test_a_playbook_first_refuses_an_inventory_without_a_host(path: Path) -> None:
     assert read(path)[0]["import_playbook"] == "check-inventory.yml"
