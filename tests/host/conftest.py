@@ -16,3 +16,15 @@ def read_json(host: Host) -> Callable[[str], Any]:
         return json.loads(host.check_output(command))
 
     return read
+
+
+@pytest.fixture
+def read_setting(host: Host) -> Callable[[str, Any], Any]:
+    """Return a function that says what the inventory sets for this host; where nothing, its second argument."""
+
+    def read(name: str, default: Any) -> Any:
+        # The default goes into the expression: variables of the inventory may refer to others.
+        expression = f"{{{{ {name} | default({default!r}) }}}}"
+        return host.ansible("debug", json.dumps({"msg": expression}), become=False)["msg"]
+
+    return read
