@@ -36,8 +36,8 @@ PASSWORDS = {name: value for name, value in PARAMETERS.items() if name.endswith(
 # What an operator fills in; the sandbox brings its own.
 FILLED_IN = {
     "production": {
-        "app_stack_mail_from": "tasks@steadfast.test",
-        "app_stack_smoke_test_recipient": "operations@steadfast.test",
+        "app_stack_mail_from": "tasks@steadfast.internal",
+        "app_stack_smoke_test_recipient": "operations@steadfast.internal",
         "app_stack_smtp_username": "mail user",
     },
     "sandbox": {},

@@ -25,7 +25,7 @@ DERIVED = {
 }  # fmt: skip
 # A path on the controller for the operator; in the containers it is always the same one.
 OTHER_VALUE = {"database_ca_path"}
-PROCESSES = {
+PROCESSES: dict[str, type[app_settings.Settings]] = {
     "api": app_settings.ApiSettings,
     "worker": app_settings.WorkerSettings,
     "flower": app_settings.FlowerSettings,
@@ -46,9 +46,9 @@ def in_role() -> dict[str, Any]:
 
 
 def environment(deployment: Deployment) -> dict[str, str | None]:
-    """The environment that Compose makes of the rendered file."""
+    """The environment that Compose makes of the file: in single quotes letters mean themselves."""
     text = deployment.files[f"./env/{deployment.value('{{ __app_stack_target.colour }}')}.env"]
-    return dict(dotenv_values(stream=StringIO(text), interpolate=True))
+    return dict(dotenv_values(stream=StringIO(text), interpolate=False))
 
 
 def fields() -> dict[str, Any]:
@@ -105,7 +105,19 @@ def test_paths_in_the_environment_are_mounted(first: Deployment) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["a$b", "${HOME}", "x # y", " two  spaces ", '"double"', "it's", "%s", "{{ braces }}", "="]
+    "value",
+    [
+        "a$b",
+        "${HOME}",
+        "back\\slash",
+        "x # y",
+        " two  spaces ",
+        '"double"',
+        "it's",
+        "%s",
+        "{{ braces }}",
+        "=",
+    ],
 )
 def test_any_value_arrives_as_it_was_set(deploy: Deploy, value: str) -> None:
     run = deploy(app_stack_smtp_username=value)
