@@ -20,7 +20,7 @@ def read_json(host: Host) -> Callable[[str], Any]:
 
 @pytest.fixture
 def read_setting(host: Host) -> Callable[[str, Any], Any]:
-    """Return a function that says what the inventory sets for this host; where nothing, its second argument."""
+    """Return a function that says what the inventory sets for this host, or else its second argument."""
 
     def read(name: str, default: Any) -> Any:
         # The default goes into the expression: variables of the inventory may refer to others.
