@@ -1,6 +1,7 @@
 """The sandbox's stand-in for AWS: moto, holding the parameters that a deployment reads.
 
-moto forgets everything when it ends. So the parameters are put in again at each start, from a file that outlives it.
+moto forgets everything when it ends. So the parameters are put in again at each start, from a file that
+outlives it.
 """
 
 import json

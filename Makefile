@@ -1,0 +1,69 @@
+# Each target says what it does: `make help`.
+# Variables: ENV (an inventory: sandbox, production), PYTHON, VENV, and the SANDBOX_* of inventory/sandbox.
+VENV ?= .venv
+ENV ?= sandbox
+SANDBOX = $(or $(SANDBOX_NAME),steadfast)
+export VENV PYTHON
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+# Ansible wants UTF-8, whatever the machine speaks.
+export LC_ALL := C.UTF-8
+export ANSIBLE_DISPLAY_SKIPPED_HOSTS := false
+# Output as it is, in no frames of 80 columns.
+export MOLECULE_COMMAND_BORDERS := false
+
+PLAYBOOK = ansible-playbook --inventory inventory/$(ENV)
+SANDBOX_PLAYBOOK = ansible-playbook --inventory inventory/sandbox
+LOCK = uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate $(if $(UPGRADE),--upgrade)
+.DEFAULT_GOAL := help
+.PHONY: help set-up up down check test scenario deploy status smoke-test verify lock format clean
+
+help: ## Show this
+	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name words; do printf '  make %-11s %s\n' "$$name" "$$words"; done
+
+set-up: ## Install the tool set into .venv (every other target does so by itself)
+	@.ci/set-up
+
+up: set-up ## Start a sandbox on this machine, deploy into it with site.yml, and print its addresses
+	@$(SANDBOX_PLAYBOOK) molecule/sandbox/create.yml
+	@$(SANDBOX_PLAYBOOK) site.yml
+	@cat .sandbox/$(SANDBOX)/addresses.txt
+
+down: set-up ## Remove the sandbox and everything that it made; .venv and installed packages stay
+	@$(SANDBOX_PLAYBOOK) molecule/sandbox/destroy.yml molecule/sandbox/clean-up.yml
+
+check: set-up ## Check all that needs no host: linters, types, layers, syntax, unit tests (about a minute)
+	@.ci/check
+
+test: set-up ## Test everything: check, integration, every role on a real host, the page in a browser (about 15 minutes)
+	@.ci/set-up --browser
+	@.ci/test
+
+scenario: set-up ## Test one Molecule scenario: make scenario NAME=docker_engine
+	@test -f molecule/$(NAME)/molecule.yml || { echo "Name one of: $(notdir $(patsubst %/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))"; exit 1; }
+	@.ci/set-up --browser
+	@molecule test --scenario-name $(NAME)
+
+deploy: set-up ## Deploy the application and nothing below it: make deploy ENV=production
+	@$(PLAYBOOK) playbooks/deploy-app.yml
+
+status: set-up ## Show containers and readiness: make status ENV=production
+	@$(PLAYBOOK) playbooks/show-status.yml
+
+smoke-test: set-up ## Send one task through the front door: make smoke-test ENV=production
+	@$(PLAYBOOK) playbooks/smoke-test.yml
+
+verify: set-up ## Look whether a host is as it should be, changing nothing: make verify ENV=production
+	@pytest tests/host --hosts=ansible://stack --ansible-inventory=inventory/$(ENV) --sudo \
+	  $(if $(filter sandbox,$(ENV)),--ssh-config=.sandbox/$(SANDBOX)/ssh_config)
+
+lock: set-up ## Bring the three locks in line with pyproject.toml; UPGRADE=1 takes the newest versions
+	@$(LOCK) --universal --python-version 3.11 --group controller --group test pyproject.toml --output-file .config/requirements.txt
+	@$(LOCK) --python-platform linux --python-version 3.13 --constraints .config/requirements.txt pyproject.toml --output-file app/requirements.txt
+	@$(LOCK) --python-platform linux --python-version 3.13 --constraints .config/requirements.txt --group sandbox --output-file molecule/sandbox/services/requirements.txt
+
+format: set-up ## Format the Python files and mend what ruff can
+	@ruff check --fix .
+	@ruff format .
+
+clean: down ## Remove the tool set, caches and the base image's archive, too
+	@rm -rf $(VENV) .sandbox .ansible .mypy_cache .pytest_cache .ruff_cache .import_linter_cache reports
