@@ -40,7 +40,10 @@ USER_NAME = "steadfast"
 MESSAGE_LIMIT = 100_000
 
 # The page's own script and style stand in it; a mail is shown without fetching anything.
-CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "connect-src 'self'; img-src data:"
+)
 
 
 @dataclass(frozen=True)
