@@ -3,6 +3,7 @@
 Started from here and not by its command line, which would have the broker's password among its arguments.
 """
 
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ def main() -> None:
     settings = process.begin(FlowerSettings)
     # tornado parses its options lazily; this marks them as parsed, with nothing from the command line.
     options.parse_command_line(["flower"], final=True)
+    # Its API as well: nginx asks for the password on every path, and read_only refuses any change.
+    os.environ["FLOWER_UNAUTHENTICATED_API"] = "true"
     options.unix_socket = str(_SOCKET)
     options.read_only = True
     options.max_tasks = _MAX_TASKS

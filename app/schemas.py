@@ -4,6 +4,7 @@ import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
+from unicodedata import category
 
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
@@ -48,7 +49,9 @@ def plain_address(value: str) -> str:
     if "%" in value or "!" in value or "=?" in value:
         raise ValueError("must be a plain address, without %, ! or =?")
     try:
-        address = validate_email(value, check_deliverability=False, allow_smtputf8=False).ascii_email
+        address = validate_email(
+            value, check_deliverability=False, allow_smtputf8=False, strict=True
+        ).ascii_email
     except EmailNotValidError as error:
         raise ValueError(f"must be an e-mail address: {error}") from error
     if address is None:
@@ -64,9 +67,7 @@ def mailbox(address: str) -> str:
 
 def printable(value: str) -> str:
     """Text without control characters; line breaks and tabs are text."""
-    if any(
-        (ord(character) < 32 and character not in "\t\n\r") or ord(character) == 127 for character in value
-    ):
+    if any(category(character) == "Cc" and character not in "\t\n\r" for character in value):
         raise ValueError("must not contain control characters")
     return value
 

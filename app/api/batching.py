@@ -60,10 +60,10 @@ class Batcher(Generic[Item, Answer]):
             batch += self._waiting(self._batch_size - 1)
             try:
                 answers = self._work([item for item, _ in batch])
-            except DatabaseUnavailable as error:
+            except DatabaseUnavailable:
                 # Those that came meanwhile have waited as long as one may: trying for them would double that.
                 batch += self._waiting(self._queue.qsize())
-                answers = [error] * len(batch)
+                answers = [DatabaseUnavailable() for _ in batch]
             except Exception:
                 log.exception("batch.broke", batcher=self._thread.name)
                 answers = [InternalError() for _ in batch]

@@ -57,6 +57,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         responses=problems,
     )
     app.include_router(notify.router(settings.message_max_characters))
@@ -65,7 +66,6 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.exception_handler(AppError)(_on_app_error)
     app.exception_handler(HTTPException)(_on_http_exception)
     app.exception_handler(RequestValidationError)(_on_invalid_input)
-    app.exception_handler(Exception)(_on_bug)
     app.add_middleware(_Edge, release=settings.release)
     return app
 
@@ -86,8 +86,9 @@ async def _on_app_error(_: Request, error: AppError) -> JSONResponse:
 
 async def _on_http_exception(_: Request, error: HTTPException) -> JSONResponse:
     """What the framework refuses by itself."""
-    headers = dict(error.headers or {})
-    return _answer(_NAMED.get(error.status_code, BadRequest)(), headers)
+    if error.status_code == 400:  # a body that json could not even begin to read: too deep, not UTF-8
+        return _answer(InvalidInput(fields=[{"field": "body", "message": "must be well-formed JSON"}]))
+    return _answer(_NAMED.get(error.status_code, BadRequest)(), dict(error.headers or {}))
 
 
 async def _on_invalid_input(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -101,15 +102,8 @@ async def _on_invalid_input(_: Request, error: RequestValidationError) -> JSONRe
     return _answer(InvalidInput(fields=fields))
 
 
-async def _on_bug(request: Request, error: Exception) -> JSONResponse:
-    log.error(
-        "request.failed", path=request.url.path[:200], method=request.method, problem=type(error).__name__
-    )
-    return _answer(InternalError())
-
-
 class _Edge:
-    """Says which release answered, and stops reading a body that is too large."""
+    """Says which release answered, stops reading a body that is too large, and shows nothing of a bug."""
 
     def __init__(self, app: ASGIApp, *, release: str) -> None:
         self._app = app
@@ -119,7 +113,7 @@ class _Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        received = 0
+        received, started = 0, False
 
         async def limited() -> Message:
             nonlocal received
@@ -130,7 +124,9 @@ class _Edge:
             return message
 
         async def signed(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 message["headers"] = [*message.get("headers", ()), self._header]
             await send(message)
 
@@ -138,4 +134,10 @@ class _Edge:
         if length.isdigit() and int(length) > _BODY_MAX_BYTES:
             await _answer(RequestTooLarge(), {"Connection": "close"})(scope, receive, signed)
             return
-        await self._app(scope, limited, signed)
+        try:
+            await self._app(scope, limited, signed)
+        except Exception:
+            log.exception("request.failed", method=scope["method"], path=scope["path"][:200])
+            if started:
+                raise
+            await _answer(InternalError())(scope, receive, signed)

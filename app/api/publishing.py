@@ -12,14 +12,14 @@ from app.errors import BrokerUnavailable
 log = structlog.get_logger()
 
 _CAPACITY = 200
-_PAUSE_SECONDS = 2.0
 
 
 class PublishingThread:
     """Takes lists of ids and gives them to the broker, one connection for all."""
 
-    def __init__(self, publisher: Publisher) -> None:
+    def __init__(self, publisher: Publisher, *, pause_seconds: float = 2) -> None:
         self._publisher = publisher
+        self._pause_seconds = pause_seconds
         self._queue: queue.Queue[list[str] | None] = queue.Queue(_CAPACITY)
         self._paused_until = 0.0
         self._thread = threading.Thread(target=self._run, name="publish", daemon=True)
@@ -49,7 +49,7 @@ class PublishingThread:
             try:
                 self._publisher.publish(task_ids)
             except BrokerUnavailable as error:
-                self._paused_until = time.monotonic() + _PAUSE_SECONDS
+                self._paused_until = time.monotonic() + self._pause_seconds
                 log.warning("publishing.failed", problem=str(error), left_to_relay=len(task_ids))
             except Exception:
                 log.exception("publishing.broke", left_to_relay=len(task_ids))
