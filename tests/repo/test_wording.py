@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.repo.tree import text, tracked
+from tests.repo.tree import ROOT, text, tracked
 
 # Joined here, so that this file holds none of them.
 REGISTRIES = [
@@ -18,9 +18,8 @@ REGISTRIES = [
 REMINDERS = ["TO" + "DO", "FIX" + "ME", "XX" + "X", "HA" + "CK"]
 LOCKS = ["app/requirements.txt", ".config/requirements.txt"]
 TESTS = [path for path in tracked() if path.startswith("tests/") and path.endswith(".py")]
-LAYOUT = re.compile(
-    r"/(?:home|Users)/(?!admin\b)\w+|(?<![\w.-])/work/|(?<![\w.-])/root/(?!\.)|[A-Z]:\\\\Users"
-)
+# Somebody's home, or the place of this very checkout. The sandbox's host has a user `admin`.
+LAYOUT = re.compile(rf"/(?:home|Users)/(?!admin\b)\w+|(?<![\w.-])/[r]oot/(?!\.)|{re.escape(str(ROOT))}\b")
 
 
 def places(pattern: re.Pattern[str], paths: list[str]) -> list[str]:
