@@ -71,19 +71,19 @@ def someone() -> str:
 
 
 @pytest.fixture(scope="session")
-def mails(stack: Stack, http: httpx.Client) -> Callable[[], list[dict[str, Any]]]:
-    """Everything that the mailbox holds."""
-    return lambda: http.get(f"{stack.mailbox}/messages").raise_for_status().json()
+def mails(stack: Stack, http: httpx.Client) -> Callable[..., list[dict[str, Any]]]:
+    """What the mailbox holds: everything, or of one task (`task_id=…`)."""
+    return lambda **which: http.get(f"{stack.mailbox}/messages", params=which).raise_for_status().json()
 
 
 @pytest.fixture(scope="session")
-def mail_of(mails: Callable[[], list[dict[str, Any]]]) -> Callable[[str], dict[str, Any]]:
+def mail_of(mails: Callable[..., list[dict[str, Any]]]) -> Callable[[str], dict[str, Any]]:
     """Waits for the one mail of a task."""
 
     def wait(task_id: str) -> dict[str, Any]:
         end = time.monotonic() + MAIL_WAIT_SECONDS
         while time.monotonic() < end:
-            found = [mail for mail in mails() if mail["task_id"] == task_id]
+            found = [mail for mail in mails(task_id=task_id) if mail["task_id"] == task_id]
             if found:
                 assert len(found) == 1, f"task {task_id} was sent {len(found)} times"
                 return found[0]
