@@ -106,6 +106,33 @@ def test_a_long_message_arrives_whole(
     assert mail_of(task_id_of(visited.page))["text"].split().count("word199") == 1
 
 
+def test_a_recipient_that_the_mail_server_refuses_ends_in_its_own_words(
+    visit: Callable[..., Visit], someone: str, screenshot: Callable[..., None]
+) -> None:
+    visited = visit()
+    visited.submit(f"refuse-{someone}")
+    expect(visited.page.locator("#task-heading")).to_have_text("Failed", timeout=A_WHILE_MS)
+    expect(visited.page.locator(".steps")).to_contain_text("No such mailbox here")
+    screenshot(visited.page, "desktop-refused")
+
+
+def test_a_mail_server_that_is_busy_is_tried_again_and_the_page_tells_when(
+    visit: Callable[..., Visit],
+    someone: str,
+    mail_of: Callable[[str], dict[str, Any]],
+    screenshot: Callable[..., None],
+) -> None:
+    visited = visit()
+    page = visited.page
+    visited.submit(f"defer-1-{someone}")
+    expect(page.locator("#task-heading")).to_have_text("Will be tried again", timeout=A_WHILE_MS)
+    expect(page.locator(".steps")).to_contain_text("Attempt 2 in")
+    screenshot(page, "desktop-tried-again")
+    expect_accepted(page)
+    expect(page.locator("#attempts")).to_have_text("2")
+    assert mail_of(task_id_of(page))["to"] == [f"defer-1-{someone}"]
+
+
 @pytest.mark.parametrize(
     ("email", "message", "field"),
     [("not an address", "", "email"), ("", "", "email"), ("somebody@example.com", "x" * 2001, "message")],
