@@ -125,7 +125,7 @@ class Mailbox:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """The HTTP side; `mailbox` is set once, below."""
+    """One request to the HTTP side, whose mailbox http_server sets."""
 
     protocol_version = "HTTP/1.1"
     mailbox: Mailbox
@@ -177,23 +177,34 @@ def authenticate(
     return AuthResult(success=accepted, handled=False)
 
 
-def main() -> None:
-    """Serve SMTP in a thread and HTTP here, until the container is stopped."""
-    mailbox = Mailbox()
+def smtp_server(mailbox: Mailbox, host: str, port: int) -> Controller:
+    """Return the SMTP side, to be started; its certificate and password are in USER_DATA."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(USER_DATA / "tls.pem", USER_DATA / "tls.key")
-    Controller(
+    return Controller(
         mailbox,
-        hostname="0.0.0.0",  # noqa: S104  # the container's own network
-        port=1025,
+        hostname=host,
+        port=port,
         server_hostname=HOST_NAME,
         tls_context=context,
         authenticator=authenticate,
         auth_require_tls=False,
         enable_SMTPUTF8=True,
-    ).start()
+    )
+
+
+def http_server(mailbox: Mailbox, host: str, port: int) -> ThreadingHTTPServer:
+    """Return the HTTP side, to be served."""
     Handler.mailbox = mailbox
-    ThreadingHTTPServer(("0.0.0.0", 8025), Handler).serve_forever()  # noqa: S104  # see above
+    return ThreadingHTTPServer((host, port), Handler)
+
+
+def main() -> None:
+    """Serve SMTP in a thread and HTTP here, until the container is stopped."""
+    mailbox = Mailbox()
+    everywhere = "0.0.0.0"  # noqa: S104  # the container's own network
+    smtp_server(mailbox, everywhere, 1025).start()
+    http_server(mailbox, everywhere, 8025).serve_forever()
 
 
 if __name__ == "__main__":
