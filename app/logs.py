@@ -88,6 +88,7 @@ def configure(settings: Settings | None = None) -> None:
         )
     )
     logging.root.handlers = [handler]
+    logging.captureWarnings(True)
     logging.root.setLevel(level)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))

@@ -149,7 +149,8 @@ def record(
         "result": result,
         "error": error,
         "pause": pause_seconds,
-        "origins": origins(status),
+        # And itself: the same claim's end may be written again, because the first answer was lost.
+        "origins": [*origins(status), status.value],
     }
     return connection.execute(_RECORD, parameters).rowcount == 1
 

@@ -97,6 +97,7 @@ class _Connection(smtplib.SMTP):
 
     def _get_socket(self, host: str, port: int, timeout: float | None) -> Any:
         # smtplib's own place to say how a connection is made; SMTP_SSL uses it too.
+        self._host = host  # the name that STARTTLS asks the certificate for
         failure: OSError = OSError(f"{host} has no address")
         for address in resolve(host, port, self._deadline):
             try:

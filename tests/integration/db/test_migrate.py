@@ -1,0 +1,139 @@
+"""The schema from nothing, again, and at once from two places; and a role that may not change it."""
+
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg2
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from app.db.migrate import main, migrate
+from app.db.models import metadata
+from app.db.schema import HEAD
+from app.db.session import Database
+from app.settings import ApiSettings, MigrateSettings, load
+from tests.integration.machine import Machine, run
+
+
+@pytest.fixture
+def empty(parts: Machine) -> Iterator[Machine]:
+    """The database as RDS hands it over; afterwards as the other tests want it."""
+    nothing(parts)
+    yield parts
+    nothing(parts)
+    migrate(load(MigrateSettings))
+
+
+def nothing(parts: Machine) -> None:
+    parts.sql("DROP TABLE IF EXISTS tasks, workers, alembic_version")
+    if parts.sql("SELECT 1 FROM pg_roles WHERE rolname = 'app'"):
+        parts.superuser("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
+        parts.superuser("DROP OWNED BY app")
+        parts.superuser("DROP ROLE app")
+
+
+def verifier(parts: Machine) -> str:
+    """What the server keeps instead of the password."""
+    return parts.superuser("SELECT rolpassword FROM pg_authid WHERE rolname = 'app'")
+
+
+def test_from_nothing_to_the_head_and_again_without_a_change(
+    empty: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main() == 0
+    assert capsys.readouterr().out == f"schema head {HEAD}\n"
+    tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
+    before = empty.sql(tables), verifier(empty)
+    assert before[0] == [("alembic_version",), ("tasks",), ("workers",)]
+    assert before[1].startswith("SCRAM-SHA-256$")
+    assert main() == 0
+    assert capsys.readouterr().out == f"schema head {HEAD}\n"
+    assert (empty.sql(tables), verifier(empty)) == before, "not even the verifier was made anew"
+
+
+def test_several_at_once_are_one(empty: Machine) -> None:
+    settings = load(MigrateSettings)
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(lambda _: migrate(settings), range(3))) == [HEAD] * 3
+
+
+def test_the_migrations_make_exactly_what_the_models_say(parts: Machine) -> None:
+    settings = load(MigrateSettings)
+    owner = Database(
+        settings, username=settings.migrator_username, password=settings.migrator_password.get_secret_value()
+    )
+    with owner.connection(10) as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    owner.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["CREATE TABLE mine (id int)", "ALTER TABLE tasks ADD COLUMN mine int", "DROP TABLE tasks",
+     "TRUNCATE tasks", "CREATE INDEX mine ON tasks (id)", "DELETE FROM alembic_version", "CREATE SCHEMA mine",
+     "CREATE ROLE mine", "ALTER ROLE app SUPERUSER"],
+)  # fmt: skip
+def test_the_applications_role_cannot_change_the_schema(database: Database, statement: str) -> None:
+    with database.connection() as connection:
+        cursor = connection.connection.cursor()
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            cursor.execute(statement)
+
+
+def test_the_applications_role_reads_and_writes_rows_of_new_tables_too(
+    database: Database, parts: Machine
+) -> None:
+    parts.sql("CREATE TABLE tomorrow (id int)")
+    try:
+        with database.connection() as connection:
+            for statement in (
+                "INSERT INTO tomorrow VALUES (1)",
+                "UPDATE tomorrow SET id = 2",
+                "DELETE FROM tomorrow",
+            ):
+                assert connection.exec_driver_sql(statement).rowcount == 1
+    finally:
+        parts.sql("DROP TABLE tomorrow")
+
+
+def test_a_new_password_is_set_and_the_old_one_refused(
+    parts: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = parts.directory / "secrets" / "app_database_password"
+    old = file.read_text()
+    file.write_text("another-0123456789")
+    try:
+        assert main() == 0
+        with contextlib.closing(Database(load(ApiSettings))) as new, new.connection():
+            pass
+        assert "password authentication failed" in refused(parts, old)
+    finally:
+        file.write_text(old)
+        assert main() == 0
+
+
+def refused(parts: Machine, password: str) -> str:
+    """What the server says to this password."""
+    with pytest.raises(psycopg2.OperationalError) as error:
+        psycopg2.connect(
+            host="localhost", port=parts.postgres.port, dbname="steadfast", user="app", password=password
+        )
+    return str(error.value)
+
+
+def test_the_servers_log_never_saw_the_password(parts: Machine) -> None:
+    said = run("docker", "logs", parts.postgres.name)
+    assert (parts.directory / "secrets" / "app_database_password").read_text() not in said
+
+
+def test_a_server_that_is_away_is_said_in_one_line(
+    parts: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("APP_DATABASE_PORT", "1")
+    assert main() == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "migration.failed" in captured.err
+    assert "Traceback" not in captured.err

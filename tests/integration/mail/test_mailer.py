@@ -1,0 +1,237 @@
+"""The fake and the real mailer keep one promise; the real one is bounded in time and checks certificates."""
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, LoginPassword
+
+from app.errors import PermanentError, TransientError
+from app.mail.mailer import Mailer, RecordingMailer, SmtpMailer
+from app.mail.message import render
+from app.settings import WorkerSettings, load
+from tests.integration.conftest import Mailbox
+from tests.integration.machine import Machine, free_port
+
+TASK_ID = "00d21i6octkcv769pu6ond6eghhro9v5dgq0"
+
+
+def mail(recipient: str = "someone@example.com") -> EmailMessage:
+    return render(
+        "notify", task_id=TASK_ID, sender="tasks@example.com", recipient=recipient, message=".\nGrüße"
+    )
+
+
+@pytest.fixture
+def settings(parts: Machine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., WorkerSettings]:
+    """A worker's settings with these instead."""
+
+    def with_changes(**changes: object) -> WorkerSettings:
+        for name, value in changes.items():
+            monkeypatch.setenv(f"APP_{name.upper()}", str(value))
+        return load(WorkerSettings)
+
+    return with_changes
+
+
+Settings = Callable[..., WorkerSettings]
+
+
+@pytest.fixture(params=["fake", "smtp"])
+def promised(
+    request: pytest.FixtureRequest, settings: Settings, mailbox: Mailbox
+) -> tuple[Mailer, Callable[[str | None], None], Callable[[], list[Any]]]:
+    """A mailer, how to make its server answer something, and what its server has got."""
+    if request.param == "fake":
+        fake = RecordingMailer()
+
+        def fail(answer: str | None) -> None:
+            kind = PermanentError if answer and answer.startswith("5") else TransientError
+            fake.failure = kind("any", answer) if answer else None
+
+        return fake, fail, lambda: [message["X-Task-Id"] for message in fake.sent]
+
+    def tell(answer: str | None) -> None:
+        mailbox.answers["someone@example.com"] = [answer] if answer else []
+
+    def got() -> list[Any]:
+        return [
+            TASK_ID
+            for sent in mailbox.mails
+            if f"X-Task-Id: {TASK_ID}".encode() in bytes(sent.content or b"")
+        ]
+
+    return SmtpMailer(settings(smtp_port=mailbox.port)), tell, got
+
+
+def test_a_mail_that_is_taken_is_answered_with_the_servers_words(promised: Any) -> None:
+    mailer, _, got = promised
+    assert mailer.send(mail()).startswith("250 ")
+    assert got() == [TASK_ID]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ("550 5.1.1 No such user here", PermanentError),
+        ("554 Refused", PermanentError),
+        ("451 Try again later", TransientError),
+        ("421 Shutting down", TransientError),
+    ],
+)
+def test_a_refusal_is_permanent_or_transient_as_the_server_says(
+    promised: Any, answer: str, kind: type[Exception]
+) -> None:
+    mailer, tell, got = promised
+    tell(answer)
+    with pytest.raises(kind, match=answer):
+        mailer.send(mail())
+    assert got() == []
+    tell(None)
+    mailer.send(mail())
+    assert got() == [TASK_ID]
+
+
+def test_the_mail_has_one_recipient_and_its_text_unharmed(settings: Settings, mailbox: Mailbox) -> None:
+    SmtpMailer(settings(smtp_port=mailbox.port)).send(mail())
+    (sent,) = mailbox.mails
+    assert (sent.mail_from, sent.rcpt_tos) == ("tasks@example.com", ["someone@example.com"])
+    assert b"\r\n.\r\n" in bytes(sent.content or b""), "a line of one dot is text"
+
+
+def test_nobody_listens(settings: Settings) -> None:
+    with pytest.raises(TransientError, match="cannot be reached"):
+        SmtpMailer(settings(smtp_port=free_port())).send(mail())
+
+
+def test_there_is_no_such_host(settings: Settings) -> None:
+    with pytest.raises(TransientError, match="cannot be reached"):
+        SmtpMailer(settings(smtp_host="mail.steadfast.invalid")).send(mail())
+
+
+@contextlib.contextmanager
+def listener(behave: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A server that does what no mail server should."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                connection, _ = server.accept()
+                with connection:
+                    behave(connection)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1]
+
+
+def say_nothing(connection: socket.socket) -> None:
+    time.sleep(5)
+
+
+def hang_up(connection: socket.socket) -> None:
+    connection.close()
+
+
+def drip(connection: socket.socket) -> None:
+    """Always in time with the next byte, and never done."""
+    for _ in range(100):
+        connection.sendall(b"2")
+        time.sleep(0.1)
+
+
+def drip_lines(connection: socket.socket) -> None:
+    """A greeting that goes on and on."""
+    for _ in range(100):
+        connection.sendall(b"220-wait\r\n")
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("tls", ["none", "tls"])
+@pytest.mark.parametrize("behave", [say_nothing, drip, drip_lines])
+def test_the_whole_dialogue_has_one_deadline(
+    settings: Settings, behave: Callable[[socket.socket], None], tls: str
+) -> None:
+    with listener(behave) as port:
+        begun = time.monotonic()
+        with pytest.raises(TransientError):
+            SmtpMailer(settings(smtp_port=port, smtp_timeout_seconds=0.7, smtp_tls=tls)).send(mail())
+        assert time.monotonic() - begun < 1.5
+
+
+def test_a_server_that_hangs_up_is_tried_again(settings: Settings) -> None:
+    with listener(hang_up) as port, pytest.raises(TransientError):
+        SmtpMailer(settings(smtp_port=port)).send(mail())
+
+
+def test_a_slow_taker_is_given_up_and_named_slow(settings: Settings, mailbox: Mailbox) -> None:
+    mailbox.delay_seconds = 2
+    with pytest.raises(TransientError, match=r"longer than 0\.6 s"):
+        SmtpMailer(settings(smtp_port=mailbox.port, smtp_timeout_seconds=0.6)).send(mail())
+
+
+def context(parts: Machine, ca: str = "ca") -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(parts.directory / f"{ca}.pem"))
+
+
+@pytest.fixture(params=["starttls", "tls"])
+def secure(request: pytest.FixtureRequest, parts: Machine) -> Iterator[tuple[str, Mailbox]]:
+    """A mail server with a certificate for `localhost`, that asks for a login."""
+    found = Mailbox(free_port())
+    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_side.load_cert_chain(parts.directory / "tls.pem", parts.directory / "tls.key")
+
+    def log_in(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
+        assert isinstance(data, LoginPassword)
+        found.logins.append((data.login.decode(), data.password.decode()))
+        return AuthResult(success=data.password == b"mail-password")
+
+    immediate = {"ssl_context": server_side} if request.param == "tls" else {}
+    later = {"tls_context": server_side, "require_starttls": True} if request.param == "starttls" else {}
+    server = Controller(
+        found, hostname="localhost", port=found.port, authenticator=log_in, auth_required=True,
+        auth_require_tls=request.param == "starttls", **immediate, **later,
+    )  # fmt: skip
+    server.start()
+    yield request.param, found
+    server.stop()
+
+
+def test_a_mail_goes_encrypted_and_logged_in(
+    settings: Settings, parts: Machine, secure: tuple[str, Mailbox]
+) -> None:
+    tls, mailbox = secure
+    password = parts.directory / "secrets" / "app_smtp_password"
+    password.write_text("mail-password")
+    try:
+        loaded = settings(smtp_port=mailbox.port, smtp_tls=tls, smtp_username="mailer")
+    finally:
+        password.unlink()
+    SmtpMailer(loaded, tls_context=context(parts)).send(mail())
+    assert mailbox.logins == [("mailer", "mail-password")]
+    assert len(mailbox.mails) == 1
+
+
+def test_a_certificate_of_somebody_else_is_refused(
+    settings: Settings, parts: Machine, secure: tuple[str, Mailbox]
+) -> None:
+    tls, mailbox = secure
+    loaded = settings(smtp_port=mailbox.port, smtp_tls=tls)
+    for trusted in (context(parts, "other-ca"), None):
+        with pytest.raises(TransientError, match="certificate verify failed"):
+            SmtpMailer(loaded, tls_context=trusted).send(mail())
+    with pytest.raises(TransientError, match="mismatch"):
+        SmtpMailer(settings(smtp_host="127.0.0.1"), tls_context=context(parts)).send(mail())
+    assert mailbox.mails == []
+
+
+def test_a_server_without_starttls_gets_nothing_in_the_clear(settings: Settings, mailbox: Mailbox) -> None:
+    with pytest.raises(TransientError, match="STARTTLS"):
+        SmtpMailer(settings(smtp_port=mailbox.port, smtp_tls="starttls")).send(mail())
+    assert mailbox.mails == []

@@ -1,0 +1,135 @@
+"""The relay: what is due and not with a worker is published, and nothing is published too often."""
+
+import threading
+
+import pytest
+
+from app.broker import Publisher
+from app.db import repository
+from app.db.session import Database
+from app.errors import BrokerUnavailable
+from app.services.recovery import republish
+from app.services.submission import Submission, SubmissionRules, submit
+from app.settings import ApiSettings, load
+from tests.integration.machine import Machine
+
+DUE = "UPDATE tasks SET publish_at = now()"
+
+
+class Broker:
+    """Stands in for app.broker.Publisher."""
+
+    def __init__(self, depth: int = 0) -> None:
+        self.waiting = depth
+        self.published: list[str] = []
+
+    def publish(self, task_ids: list[str]) -> None:
+        self.published += task_ids
+
+    def depth(self) -> int:
+        return self.waiting
+
+
+def store(database: Database, count: int) -> list[str]:
+    submissions = [Submission("notify", {"email": f"a{number}@example.com"}) for number in range(count)]
+    return [str(answer) for answer in submit(database, submissions, SubmissionRules(5, ""))]
+
+
+def test_a_new_task_is_left_alone_until_its_first_message_must_be_lost(
+    database: Database, parts: Machine
+) -> None:
+    ids = store(database, 3)
+    broker = Broker()
+    assert republish(database, broker) == 0
+    parts.sql("UPDATE tasks SET publish_at = publish_at - interval '5 seconds'")
+    assert republish(database, broker) == 3
+    assert sorted(broker.published) == sorted(ids)
+    assert republish(database, broker) == 0, "and then again for a while"
+
+
+def test_the_longer_a_task_has_been_due_the_rarer_it_is_published(database: Database, parts: Machine) -> None:
+    store(database, 1)
+    for due, pause in [("1 second", 5), ("20 seconds", 20), ("3 hours", 60)]:
+        parts.sql(f"UPDATE tasks SET publish_at = now(), next_run_at = now() - interval '{due}'")
+        assert republish(database, Broker()) == 1
+        ((seconds,),) = parts.sql("SELECT extract(epoch FROM publish_at - now())::float FROM tasks")
+        assert seconds == pytest.approx(pause, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("state", "published"),
+    [
+        ("status = 'retrying', publish_at = now()", 1),
+        ("status = 'running', lease_expires_at = now(), publish_at = now()", 1),
+        ("status = 'running', publish_at = now() + interval '1 minute'", 0),
+        ("status = 'succeeded', publish_at = now()", 0),
+        ("status = 'failed', publish_at = now()", 0),
+        ("status = 'cancelled', publish_at = now()", 0),
+    ],
+)
+def test_only_unfinished_tasks_whose_time_has_come(
+    database: Database, parts: Machine, state: str, published: int
+) -> None:
+    store(database, 1)
+    parts.sql(f"UPDATE tasks SET {state}")
+    assert republish(database, Broker()) == published
+
+
+def test_a_long_queue_is_not_made_longer(database: Database, parts: Machine) -> None:
+    store(database, 1500)
+    parts.sql(DUE)
+    assert republish(database, Broker(depth=0)) == 1000
+    parts.sql(DUE)
+    assert republish(database, Broker(depth=700)) == 300
+    parts.sql(DUE)
+    assert republish(database, Broker(depth=50_000)) == 10
+
+
+def test_two_relays_share_the_work(database: Database, parts: Machine) -> None:
+    ids = store(database, 600)
+    parts.sql(DUE)
+    brokers = [Broker(depth=700) for _ in range(2)]
+    barrier = threading.Barrier(2)
+
+    def work(broker: Broker) -> None:
+        barrier.wait()
+        republish(database, broker)
+
+    threads = [threading.Thread(target=work, args=(broker,)) for broker in brokers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(brokers[0].published + brokers[1].published) == sorted(ids)
+
+
+def test_a_broker_that_is_away_costs_no_task_its_turn(database: Database, parts: Machine) -> None:
+    store(database, 1)
+    parts.sql(DUE)
+    publisher = Publisher(load(ApiSettings))
+    with parts.redis.stopped(), pytest.raises(BrokerUnavailable):
+        republish(database, publisher)
+    assert parts.sql("SELECT publish_at <= now() FROM tasks") == [(True,)]
+    parts.wait_ready()
+    assert republish(database, publisher) == 1
+    assert publisher.depth() == 1
+    publisher.close()
+
+
+def test_the_search_for_unpublished_tasks_uses_its_index(database: Database, parts: Machine) -> None:
+    store(database, 2000)
+    parts.sql("UPDATE tasks SET status = 'succeeded'")
+    store(database, 5)
+    parts.sql("ANALYZE tasks")
+    plan = parts.sql(
+        "EXPLAIN SELECT id FROM tasks WHERE status IN ('queued', 'running', 'retrying')"
+        " AND publish_at <= now() ORDER BY publish_at LIMIT 10"
+    )
+    assert "ix_tasks_publish_at" in str(plan)
+    with database.connection() as connection:
+        assert repository.oldest_due_seconds(connection) < 60
+    plan = parts.sql(
+        "EXPLAIN SELECT min(coalesce(lease_expires_at, next_run_at)) FROM tasks"
+        " WHERE status IN ('queued', 'running', 'retrying')"
+    )
+    assert "ix_tasks_due_at" in str(plan)

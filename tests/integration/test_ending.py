@@ -1,0 +1,53 @@
+"""Processes that are told to end, and one that is killed."""
+
+import signal
+import time
+
+import httpx
+
+from tests.integration.conftest import Mailbox
+from tests.integration.machine import Machine, eventually, final, free_port, post
+
+
+def test_a_worker_that_is_told_to_end_finishes_what_it_began(
+    api: httpx.Client, started: Machine, mailbox: Mailbox
+) -> None:
+    worker = started.start("worker", SMTP_PORT=str(mailbox.port))
+    worker.says(" ready.")
+    mailbox.delay_seconds = 2
+    task_id = post(api, "someone@example.com")
+    eventually(lambda: api.get(f"/task_status/{task_id}").json()["status"] == "running")
+    assert worker.end() == 0
+    task = api.get(f"/task_status/{task_id}").json()
+    assert (task["status"], task["attempts"]) == ("succeeded", 1)
+
+
+def test_a_worker_that_is_killed_loses_nothing(api: httpx.Client, started: Machine, mailbox: Mailbox) -> None:
+    """Both the task it was doing and those that it had fetched: Redis does not have them any more."""
+    short = {"SMTP_PORT": str(mailbox.port), "LEASE_SECONDS": "6", "SMTP_TIMEOUT_SECONDS": "3",
+             "DATABASE_TIMEOUT_SECONDS": "0.7", "WORKER_CONCURRENCY": "1"}  # fmt: skip
+    first = started.start("worker", **short)
+    first.says(" ready.")
+    mailbox.delay_seconds = 1.5
+    ids = [post(api, f"a{number}@example.com") for number in range(3)]
+    eventually(lambda: any(api.get(f"/task_status/{one}").json()["status"] == "running" for one in ids))
+    assert first.end(signal.SIGKILL) == -signal.SIGKILL
+    mailbox.delay_seconds = 0
+    started.start("worker", **short).says(" ready.")
+    ended = [final(api, one, seconds=40) for one in ids]
+    assert {task["status"] for task in ended} == {"succeeded"}
+    assert sorted(task["attempts"] for task in ended) == [1, 1, 2]
+    assert started.sql("SELECT sum(deaths) FROM tasks") == [(1,)]
+
+
+def test_the_api_finishes_what_it_began_when_it_is_told_to_end(started: Machine) -> None:
+    port = free_port()
+    process = started.start("api", "--port", str(port))
+    process.says("Uvicorn running")
+    answer = httpx.post(f"http://127.0.0.1:{port}/notify/", json={"email": "someone@example.com"})
+    begun = time.monotonic()
+    # uvicorn ends itself by the same signal once it is done.
+    assert process.end() == -signal.SIGTERM
+    assert time.monotonic() - begun < 5
+    assert "Application shutdown complete" in process.log.read_text()
+    assert started.sql("SELECT id FROM tasks") == [(answer.json()["task_id"],)]
