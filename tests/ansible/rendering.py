@@ -150,7 +150,7 @@ class Deployment:
     def recorded_state(self) -> dict[str, Any]:
         """state.json after this run: as it was, or with the new slot live."""
         if self.is_rolling:
-            for facts in set_facts("app_stack", "roll"):
+            for facts in set_facts("app_stack", "settle"):
                 self._remember(facts)
             self.__dict__.pop("compose_text", None)
             self.__dict__.pop("compose", None)
