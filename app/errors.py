@@ -57,6 +57,13 @@ class MethodNotAllowed(AppError):
     message = "This address does not take that method."
 
 
+class RequestTimeout(AppError):
+    """Answered by nginx alone, when a request does not arrive in time."""
+
+    status = 408
+    message = "The request did not arrive in time. Send it again."
+
+
 class RequestTooLarge(AppError):
     status = 413
     message = "The request is too large. Send a shorter one."
