@@ -31,7 +31,12 @@ async def health(given: Given) -> JSONResponse:
     return JSONResponse({"status": "ok", "release": given.settings.release})
 
 
-@router.get("/health/ready", response_model=Ready, summary="Tell whether this release can do its work")
+@router.get(
+    "/health/ready",
+    response_model=Ready,
+    responses={503: {"model": Ready, "description": "A part is not well; the body says which."}},
+    summary="Tell whether this release can do its work",
+)
 def ready(given: Given) -> JSONResponse:
     settings = given.settings
     redis_check = _askers.submit(check_redis, settings)

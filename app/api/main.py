@@ -22,7 +22,6 @@ from app.errors import (
     NotFound,
     RequestTooLarge,
 )
-from app.schemas import Problem
 from app.settings import ApiSettings
 
 log = structlog.get_logger()
@@ -41,16 +40,6 @@ def create_app(settings: ApiSettings) -> FastAPI:
         yield
         app.state.runtime.close()
 
-    problems: dict[int | str, dict[str, Any]] = {
-        status: {"model": Problem, "description": f"`{name}`"}
-        for status, name in (
-            (400, "bad_request"),
-            (413, "request_too_large"),
-            (422, "invalid_input"),
-            (429, "recipient_limit_reached"),
-            (503, "service_unavailable"),
-        )
-    }
     app = FastAPI(
         title="Steadfast",
         version=settings.release,
@@ -58,7 +47,6 @@ def create_app(settings: ApiSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        responses=problems,
     )
     app.include_router(notify.router(settings.message_max_characters))
     app.include_router(task_status.router)

@@ -4,8 +4,9 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from app.api.dependencies import Given
+from app.errors import InvalidInput, RequestTooLarge, ServiceUnavailable, TooManyRequests
 from app.kinds import notify
-from app.schemas import Accepted, Status
+from app.schemas import Accepted, Status, problems
 from app.services.submission import Submission
 
 
@@ -15,7 +16,11 @@ def router(message_max_characters: int) -> APIRouter:
     schema = notify.input_schema(message_max_characters)
 
     @routes.post(
-        "/notify/", status_code=202, response_model=Accepted, summary="Accept a notification to be sent"
+        "/notify/",
+        status_code=202,
+        response_model=Accepted,
+        responses=problems(RequestTooLarge, InvalidInput, TooManyRequests, ServiceUnavailable),
+        summary="Accept a notification to be sent",
     )
     async def post(given: Given, body: schema) -> JSONResponse:  # type: ignore[valid-type]
         payload = body.model_dump(exclude_none=True)  # type: ignore[attr-defined]

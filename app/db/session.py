@@ -92,6 +92,8 @@ class Database:
             max_overflow=0,
             pool_timeout=settings.database_timeout_seconds,
             use_native_hstore=False,
+            # Errors are logged, and parameters are what people wrote.
+            hide_parameters=True,
         )
         event.listen(self.engine, "checkout", self._check)
 

@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, create_model
 
 from app.kinds.tools import Tools
 from app.mail.message import render
-from app.schemas import Email, printable
+from app.schemas import TEXT_PATTERN, Email, printable
 
 KIND = "notify"
 
@@ -23,10 +23,11 @@ class Input(BaseModel):
 def input_schema(message_max_characters: int) -> type[Input]:
     """The schema with the message's limit, which is a setting."""
     limits = StringConstraints(strict=True, max_length=message_max_characters)
+    described = Field(json_schema_extra={"pattern": TEXT_PATTERN})
     return create_model(
         "NotifyInput",
         __base__=Input,
-        message=(Annotated[str, limits, AfterValidator(printable)] | None, None),
+        message=(Annotated[str, limits, AfterValidator(printable), described] | None, None),
     )
 
 

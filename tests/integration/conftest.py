@@ -27,6 +27,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 def logging_as_before() -> Iterator[None]:
     """What a test configures by calling a program's main() does not outlive it."""
     handlers, level = logging.root.handlers, logging.root.level
+    # structlog's own default draws tracebacks in colour, and takes seconds for it.
+    structlog.configure([structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()])
     yield
     logging.root.handlers, logging.root.level = handlers, level
     structlog.reset_defaults()
