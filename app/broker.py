@@ -72,7 +72,15 @@ class Publisher:
         """Hands the ids to the broker. Raises BrokerUnavailable when it is not known that it has them all."""
         with self._producing() as producer, producer.batch(_BATCH):
             for task_id in task_ids:
-                message = self._app.amqp.as_task_v2(task_id, RUN_TASK, args=(task_id,), ignore_result=True)
+                # argsrepr is what Flower shows; made here, because Celery's own repr is the dearest part.
+                message = self._app.amqp.as_task_v2(
+                    task_id,
+                    RUN_TASK,
+                    args=(task_id,),
+                    argsrepr=f"('{task_id}',)",
+                    kwargsrepr="{}",
+                    ignore_result=True,
+                )
                 # To the queue by name, through no exchange: nothing is declared, so Redis can forget nothing.
                 producer.publish(
                     message.body,
