@@ -152,7 +152,6 @@ class Deployment:
         if self.is_rolling:
             for facts in set_facts("app_stack", "settle"):
                 self._remember(facts)
-            self.__dict__.pop("compose_text", None)
-            self.__dict__.pop("compose", None)
-            self.__dict__.pop("services", None)
+            for rendered in ("compose_text", "compose", "services", "files"):
+                self.__dict__.pop(rendered, None)
         return dict(json.loads(json.dumps(self.value("{{ __app_stack_state }}"))))

@@ -186,16 +186,13 @@ def test_no_password_stands_in_a_file_that_is_no_secret(deployment: Deployment, 
     assert len(secrets) == (0 if parameter == "flower/password" else 1)
 
 
-def test_a_plain_up_starts_neither_the_idle_slot_nor_the_migration(deployment: Deployment) -> None:
-    live = deployment.value("{{ __app_stack_state.live }}")
+def test_a_plain_up_means_what_is_live(deployment: Deployment) -> None:
     for name, service in deployment.services.items():
-        if name == "migrate":
-            wanted = ["migrate"]
-        elif kind(name) in ("api", "worker"):
-            wanted = [] if name.endswith(f"_{live}") and live else ["idle"]
-        else:
-            wanted = []
+        colour = name.partition("_")[2]
+        wanted = [colour] if colour else ["migrate"] if name == "migrate" else []
         assert service.get("profiles", []) == wanted, name
+    live = deployment.value("{{ __app_stack_state.live }}")
+    assert f"COMPOSE_PROFILES={live}\n" in deployment.files["./.env"]
 
 
 def test_migration_and_flower_are_of_the_release_that_comes(deployment: Deployment) -> None:

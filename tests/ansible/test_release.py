@@ -42,6 +42,15 @@ def test_a_release_recreates_neither_nginx_nor_redis_nor_the_slot_that_serves(
     assert second.secret_files == live.secret_files
 
 
+@pytest.mark.parametrize("inventory", INVENTORIES)
+def test_to_become_the_live_slot_changes_no_service(rendered: Any, inventory: str) -> None:
+    # Else the next `up` would recreate the containers that serve.
+    for moment in ("first release", "second release"):
+        before, after = rendered(inventory, moment), rendered(inventory, f"{moment} is live")
+        assert after.services == before.services, moment
+        assert after.compose_text == before.compose_text
+
+
 @pytest.mark.parametrize(
     "settings",
     [
