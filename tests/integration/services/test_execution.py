@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from app.db import repository
 from app.db.session import Database
 from app.errors import PermanentError, TransientError
 from app.kinds.tools import Tools
@@ -109,6 +110,31 @@ def test_while_a_lease_runs_nobody_else_has_it_and_afterwards_the_old_one_change
     assert row(parts, "status, worker, fence, attempts, deaths, result") == (
         "failed", "worker-two", 2, 2, 1, None,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "failure", [None, TransientError("put_off", "451"), PermanentError("refused", "550")]
+)
+def test_an_old_worker_that_wakes_up_changes_nothing_of_the_newer_claim(
+    database: Database, parts: Machine, task_id: str, failure: Exception | None
+) -> None:
+    columns = "status, worker, fence, attempts, result, error, lease_expires_at, updated_at"
+    newer: list[tuple[Any, ...]] = []
+
+    def meanwhile() -> None:
+        parts.sql("UPDATE tasks SET lease_expires_at = now() - interval '1 second'")
+        with database.connection() as connection:
+            claimed = repository.claim(
+                connection, task_id, worker="worker-two", lease_seconds=30, max_attempts=3, exhausted="{}"
+            )
+        assert claimed is not None
+        newer.append(row(parts, columns))
+        if failure:
+            raise failure
+
+    assert execution.run(database, task_id, tools(HookedMailer(meanwhile)), RULES).end is End.NOTHING
+    assert newer[0][:4] == ("running", "worker-two", 2, 2)
+    assert [row(parts, columns)] == newer
 
 
 def test_a_transient_failure_is_tried_again_when_its_time_has_come(
