@@ -91,6 +91,20 @@ def test_every_service_runs_and_is_healthy(containers: dict[str, dict[str, Any]]
         assert container["RestartCount"] == 0, service
 
 
+def test_the_kernel_has_killed_nothing_for_want_of_memory(host: Host) -> None:
+    # Below the control group of the first process: a sandbox's host sees those of the whole machine.
+    count = r"""
+        folder=$(grep -E '^[0-9]+:(memory)?:' /proc/1/cgroup | sort -nr | head -n 1 | cut -d : -f 3)
+        folder=${folder%/init.scope}
+        test -d /sys/fs/cgroup/memory && folder=/memory$folder
+        find "/sys/fs/cgroup$folder" -name memory.events -o -name memory.oom_control |
+          xargs awk '$1 == "oom_kill" { found++; killed += $2 } END { print found, killed }'
+    """
+    found, killed = map(int, host.check_output(count).split())
+    assert found > 0
+    assert killed == 0
+
+
 def test_the_live_slot_is_the_one_that_runs(
     host: Host, containers: dict[str, dict[str, Any]], state: dict[str, Any]
 ) -> None:
