@@ -12,18 +12,20 @@ from tests.ansible.nginx_syntax import Directive, parse, walk
 from tests.ansible.rendering import PASSWORDS, Deployment
 
 PAGE, API, HEALTH, FLOWER = "8080", "8000", "8501", "5555"
+FILES = ("nginx", "errors", "tasks")
 
 
 class Front(NamedTuple):
-    """nginx.conf and errors.conf of one deployment."""
+    """nginx.conf, errors.conf and tasks.conf of one deployment."""
 
     deployment: Deployment
     main: list[Directive]
     errors: list[Directive]
+    tasks: list[Directive]
 
     def all(self, name: str) -> list[Directive]:
-        """Every directive of that name in both files."""
-        return [d for d in walk(self.main + self.errors) if d.name == name]
+        """Every directive of that name in all files."""
+        return [d for d in walk(self.main + self.errors + self.tasks) if d.name == name]
 
     def server(self, port: str) -> list[Directive]:
         """The block of the server that listens on a port."""
@@ -33,14 +35,16 @@ class Front(NamedTuple):
 
     def locations(self, port: str) -> dict[str, list[Directive]]:
         """What a location of that server is matched by -> its block."""
-        return {" ".join(d.arguments): d.block for d in self.server(port) if d.name == "location"}
+        server = self.server(port)
+        if ["include", "/etc/steadfast/tasks.conf"] in [d.words for d in server]:
+            server = server + self.tasks
+        return {" ".join(d.arguments): d.block for d in server if d.name == "location"}
 
 
 @pytest.fixture
 def front(first: Deployment) -> Front:
-    """Both files of each inventory's first deployment."""
-    main, errors_file = (parse(first.files[f"./config/nginx/{name}.conf"]) for name in ("nginx", "errors"))
-    return Front(first, main, errors_file)
+    """The files of each inventory's first deployment."""
+    return Front(first, *(parse(first.files[f"./config/nginx/{name}.conf"]) for name in FILES))
 
 
 def test_each_published_port_has_its_server(front: Front) -> None:
@@ -90,7 +94,7 @@ def test_a_client_cannot_claim_an_address(front: Front) -> None:
     headers = {d.arguments[0]: d.arguments[1] for d in front.all("proxy_set_header")}
     assert headers["X-Forwarded-For"] == "$remote_addr"
     assert not front.all("set_real_ip_from")
-    for name in ("nginx", "errors"):
+    for name in FILES:
         assert "proxy_add_x_forwarded_for" not in front.deployment.files[f"./config/nginx/{name}.conf"]
     assert all("http_x_" not in word.lower() for d in front.all("limit_req_zone") for word in d.words)
 
@@ -99,7 +103,7 @@ def test_the_api_is_reached_by_the_socket_that_a_release_renames(front: Front) -
     upstreams = {
         d.arguments[0]: [e.arguments for e in d.block if e.name == "server"] for d in front.all("upstream")
     }
-    assert upstreams == {"api": [["unix:/run/app/live.sock"]], "flower": [["unix:/run/app/flower.sock"]]}
+    assert upstreams == {"api": [["unix:/run/app/live.sock"]], "flower": [["unix:/run/app/flower/flower.sock"]]}
     targets = {d.arguments[0] for d in front.all("proxy_pass")}
     assert targets == {"http://api", "http://api/health", "http://api/health/ready", "http://flower"}
 
@@ -135,8 +139,9 @@ def test_every_way_to_submit_is_limited(front: Front) -> None:
     wanted = ["limit_req", "zone=posts", f"burst={limit}", "nodelay"]
     for port in (PAGE, API):
         assert wanted in [d.words for d in front.locations(port)["= /notify/"]], port
-    (zone,) = front.all("limit_req_zone")
-    assert f"rate={limit}r/m" in zone.arguments
+    zones = {d.arguments[1].split(":")[0]: d.arguments for d in front.all("limit_req_zone")}
+    assert f"rate={limit}r/m" in zones["zone=posts"]
+    assert ["limit_req", "zone=flower"] in [d.words[:2] for d in front.locations(FLOWER)["/"]]
     assert [d.arguments for d in front.all("limit_req_status")] == [["429"]]
 
 

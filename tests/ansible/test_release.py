@@ -79,7 +79,8 @@ def test_a_setting_of_nginx_is_no_release(deploy: Deploy) -> None:
     after = deploy(state=state, app_stack_client_posts_per_minute=20)
     assert not after.is_rolling
     assert {path for path in after.files if after.files[path] != before.files[path]} == {
-        "./config/nginx/nginx.conf"
+        "./config/nginx/nginx.conf",
+        "./config/nginx/tasks.conf",
     }
     assert after.compose_text == before.compose_text
 

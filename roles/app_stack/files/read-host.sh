@@ -2,7 +2,7 @@
 #   directory MODE OWNER PATH · file MODE OWNER SHA256 PATH · link PATH TARGET · container SERVICE STATE · state JSON
 cd "$DIRECTORY" 2>/dev/null || exit 0
 find . -path ./sockets -prune -o -type d -printf 'directory %m %U %p\n'
-find ./sockets -maxdepth 0 -printf 'directory %m %U %p\n'
+find ./sockets -maxdepth 1 -type d -printf 'directory %m %U %p\n'
 find . -type f -size -1024k -exec sh -c '
   for file; do
     printf "file %s %s %s\n" "$(stat -c "%a %u" "$file")" "$(sha256sum <"$file" | cut -c1-64)" "$file"
