@@ -16,11 +16,13 @@ begin() {
   begun_name=$1 begun_at=$SECONDS begun_output=$(mktemp)
   shift
   begun_command=("$@")
-  printf '\n→ %s (beside the next ones)\n' "$begun_name"
+  printf '\n→ %s (beside the next ones; what it says comes at its end)\n' "$begun_name"
+  # With job control it has a process group of its own, which is ended with all that it started when another step fails.
+  set -m
   "$@" </dev/null >"$begun_output" 2>&1 &
+  set +m
   begun_pid=$!
-  # A step that fails meanwhile ends it, too.
-  trap 'kill "$begun_pid" 2>/dev/null; rm -f "$begun_output"' EXIT
+  trap 'kill -- "-$begun_pid" 2>/dev/null; rm -f "$begun_output"' EXIT
 }
 
 await() {
