@@ -10,8 +10,9 @@ from app.api.main import create_app
 from app.settings import ApiSettings
 
 _SOCKETS = Path("/run/app")
-# Within the container's grace: a request is bounded by the database's deadline, so this is plenty.
-_DRAIN_SECONDS = 20
+# With the closing after it, within the container's grace: a request is bounded by the database's deadline, so
+# this is plenty.
+DRAIN_SECONDS = 15
 
 
 def main() -> None:
@@ -36,9 +37,10 @@ def main() -> None:
         log_config=None,
         # On a socket only nginx can connect, and it says who the client is.
         forwarded_allow_ips="*",
-        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
         lifespan="on",
     )
 
 
-main()
+if __name__ == "__main__":
+    main()

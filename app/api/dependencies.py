@@ -9,11 +9,15 @@ from app.api.batching import Batcher
 from app.api.publishing import PublishingThread
 from app.broker import Publisher
 from app.db.session import Database
+from app.deadline import Deadline
 from app.errors import AppError
 from app.schemas import TaskStatus
 from app.services import progress, submission
 from app.services.submission import Submission, SubmissionRules
 from app.settings import ApiSettings
+
+# All threads together.
+CLOSE_SECONDS = 10
 
 
 @dataclass
@@ -26,11 +30,12 @@ class Runtime:
     writer: Batcher[Submission, str]
     reader: Batcher[str, TaskStatus]
 
-    def close(self) -> None:
-        """Ends the threads; what was accepted is published first."""
-        self.writer.close()
-        self.reader.close()
-        self.publishing.close()
+    def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
+        """Ends the threads; what was accepted is published first, unless that takes too long."""
+        deadline = Deadline(timeout_seconds)
+        self.writer.close(deadline.remaining())
+        self.reader.close(deadline.remaining())
+        self.publishing.close(deadline.remaining())
         self.database.close()
 
 

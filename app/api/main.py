@@ -62,7 +62,8 @@ def _answer(error: AppError, headers: dict[str, str] | None = None) -> JSONRespo
     body: dict[str, Any] = {"error": error.name, "message": str(error)}
     if error.fields is not None:
         body["fields"] = error.fields
-    headers = dict(headers or {})
+    # A moment later the answer may be another.
+    headers = {"Cache-Control": "no-store"} | (headers or {})
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)
     return JSONResponse(body, status_code=error.status, headers=headers)

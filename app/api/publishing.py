@@ -7,6 +7,7 @@ import time
 import structlog
 
 from app.broker import Publisher
+from app.deadline import Deadline
 from app.errors import BrokerUnavailable
 
 log = structlog.get_logger()
@@ -36,11 +37,12 @@ class PublishingThread:
 
     def close(self, timeout_seconds: float = 3) -> None:
         """Publishes what is waiting, if that is quick, and ends the thread."""
+        deadline = Deadline(timeout_seconds)
         try:
-            self._queue.put(None, timeout=timeout_seconds)
+            self._queue.put(None, timeout=deadline.remaining())
         except queue.Full:
             return
-        self._thread.join(timeout_seconds)
+        self._thread.join(deadline.remaining())
 
     def _run(self) -> None:
         while (task_ids := self._queue.get()) is not None:

@@ -34,16 +34,19 @@ FROM ranked LEFT JOIN stored USING (id) ORDER BY position
 """)
 
 # A lease that ran out on the last attempt ends the task: its work may be what kills workers.
+# A running task that is due has lost its worker. One that waits for another attempt has an error of its own,
+# and keeps it when the limit was lowered meanwhile.
 _CLAIM = text(f"""
 UPDATE tasks SET
     status = CASE WHEN attempts < :max_attempts THEN '{Status.RUNNING}' ELSE '{Status.FAILED}' END,
-    attempts = least(attempts + 1, :max_attempts),
+    attempts = attempts + CASE WHEN attempts < :max_attempts THEN 1 ELSE 0 END,
     deaths = deaths + CASE WHEN status = '{Status.RUNNING}' THEN 1 ELSE 0 END,
     fence = fence + 1,
     worker = :worker,
     lease_expires_at = CASE WHEN attempts < :max_attempts THEN now() + make_interval(secs => :lease) END,
     publish_at = now() + make_interval(secs => :lease),
-    error = CASE WHEN attempts < :max_attempts THEN error ELSE CAST(:exhausted AS jsonb) END,
+    error = CASE WHEN attempts >= :max_attempts AND status = '{Status.RUNNING}'
+        THEN CAST(:exhausted AS jsonb) ELSE error END,
     finished_at = CASE WHEN attempts < :max_attempts THEN NULL ELSE now() END,
     updated_at = now()
 WHERE id = :id AND status = ANY(:origins) AND {DUE_AT} <= now()

@@ -50,11 +50,13 @@ set_wait_callback(_wait)
 
 @contextmanager
 def _deadline(seconds: float) -> Iterator[Deadline]:
+    outer = getattr(_current, "deadline", None)
     _current.deadline = Deadline(seconds)
     try:
         yield _current.deadline
     finally:
-        _current.deadline = None
+        # A connection may be asked for while another is in use, whose deadline then holds again.
+        _current.deadline = outer
 
 
 def _hung_up(descriptor: int) -> bool:

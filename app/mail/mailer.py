@@ -9,7 +9,7 @@ from threading import Timer
 from typing import Any, Protocol
 
 from app.deadline import Deadline, resolve
-from app.errors import PermanentError, TransientError
+from app.errors import PermanentError, TaskError, TransientError
 from app.settings import WorkerSettings
 
 
@@ -45,14 +45,16 @@ class SmtpMailer:
     def send(self, message: EmailMessage) -> str:
         """As the interface says."""
         deadline = Deadline(self._settings.smtp_timeout_seconds)
-        connection = _Connection(deadline, self._tls if self._settings.smtp_tls == "tls" else None)
+        tls = self._tls if self._settings.smtp_tls == "tls" else None
+        connection = _Connection(deadline, tls, name=self._settings.mail_from.rpartition("@")[2])
         watchdog = Timer(deadline.remaining(), connection.cut)
         watchdog.daemon = True
         watchdog.start()
         try:
-            return self._dialogue(connection, message)
+            self._introduce(connection)
+            return self._hand_over(connection, message)
         except smtplib.SMTPResponseException as refusal:
-            raise _refused(refusal.smtp_code, refusal.smtp_error) from refusal
+            raise _refused(refusal, of_mail=connection.introduced) from refusal
         except smtplib.SMTPNotSupportedError as error:
             raise TransientError("mail_server_lacks_feature", str(error)) from error
         # ValueError: what the ssl module says of a socket that the watchdog has cut under it.
@@ -69,7 +71,7 @@ class SmtpMailer:
             watchdog.cancel()
             connection.close()
 
-    def _dialogue(self, connection: "_Connection", message: EmailMessage) -> str:
+    def _introduce(self, connection: "_Connection") -> None:
         settings = self._settings
         _expect(connection.connect(settings.smtp_host, settings.smtp_port), 220)
         if settings.smtp_tls == "starttls":
@@ -79,6 +81,9 @@ class SmtpMailer:
         if settings.smtp_username:
             connection.login(settings.smtp_username, settings.smtp_password.get_secret_value())
         _expect(connection.mail(str(settings.mail_from)), 250)
+        connection.introduced = True
+
+    def _hand_over(self, connection: "_Connection", message: EmailMessage) -> str:
         _expect(connection.rcpt(str(message["To"])), 250, 251)
         answer = _expect(connection.data(message.as_bytes()), 250)
         # The mail is taken; whatever happens to the farewell changes nothing.
@@ -90,10 +95,13 @@ class SmtpMailer:
 class _Connection(smtplib.SMTP):
     """smtplib's client, whose connecting heeds the deadline, and that another thread may cut."""
 
-    def __init__(self, deadline: Deadline, tls: ssl.SSLContext | None) -> None:
-        super().__init__()
+    def __init__(self, deadline: Deadline, tls: ssl.SSLContext | None, *, name: str) -> None:
+        # Named, because smtplib would ask a name server for this machine's own name, for as long as that takes.
+        super().__init__(local_hostname=name)
         self._deadline = deadline
         self._implicit_tls = tls
+        # Whether the server has taken us and our sender: what it refuses from then on is the mail.
+        self.introduced = False
 
     def _get_socket(self, host: str, port: int, timeout: float | None) -> Any:
         # smtplib's own place to say how a connection is made; SMTP_SSL uses it too.
@@ -129,12 +137,17 @@ def _expect(answer: tuple[int, bytes], *codes: int) -> str:
     return f"{code} {_plain(words)}"
 
 
-def _refused(code: int, words: bytes | str) -> Exception:
-    """A 5xx is the server's last word; everything else may change its mind (421, 450, 451, 452, -1)."""
-    said = f"{code} {_plain(words)}"
-    if 500 <= code < 600:
+def _refused(refusal: smtplib.SMTPResponseException, *, of_mail: bool) -> TaskError:
+    """A 5xx is the server's last word on a mail; everything else may change (421, 450, 451, 452, -1).
+
+    A 5xx before the recipient is named is about our address, name, login or sender: mended here, for all mails.
+    """
+    said = f"{refusal.smtp_code} {_plain(refusal.smtp_error)}"
+    if not 500 <= refusal.smtp_code < 600:
+        return TransientError("put_off_by_mail_server", said)
+    if of_mail:
         return PermanentError("refused_by_mail_server", said)
-    return TransientError("put_off_by_mail_server", said)
+    return TransientError("mail_server_refuses_us", said)
 
 
 def _plain(words: bytes | str) -> str:
