@@ -96,7 +96,7 @@ class _Connection(smtplib.SMTP):
     """smtplib's client, whose connecting heeds the deadline, and that another thread may cut."""
 
     def __init__(self, deadline: Deadline, tls: ssl.SSLContext | None, *, name: str) -> None:
-        # Named, because smtplib would ask a name server for this machine's own name, for as long as that takes.
+        # Named, because smtplib would ask a name server for this machine's own name, however long that takes.
         super().__init__(local_hostname=name)
         self._deadline = deadline
         self._implicit_tls = tls
@@ -140,7 +140,7 @@ def _expect(answer: tuple[int, bytes], *codes: int) -> str:
 def _refused(refusal: smtplib.SMTPResponseException, *, of_mail: bool) -> TaskError:
     """A 5xx is the server's last word on a mail; everything else may change (421, 450, 451, 452, -1).
 
-    A 5xx before the recipient is named is about our address, name, login or sender: mended here, for all mails.
+    A 5xx before the recipient is named is about our address, name, login or sender: ours to mend.
     """
     said = f"{refusal.smtp_code} {_plain(refusal.smtp_error)}"
     if not 500 <= refusal.smtp_code < 600:
