@@ -47,6 +47,20 @@ def test_containers_gain_no_privileges_and_ports_need_no_proxy(
     assert not host.process.filter(comm="docker-proxy")
 
 
+def test_the_default_bridge_keeps_containers_apart(
+    configuration: dict[str, Any], read_json: ReadJson
+) -> None:
+    assert configuration["icc"] is False
+    # The bridge follows when the engine starts while no container runs.
+    options = read_json("docker network inspect --format '{{json .Options}}' bridge")
+    assert options["com.docker.network.bridge.enable_icc"] == "false"
+
+
+def test_a_container_opens_files_enough_and_dumps_no_memory(configuration: dict[str, Any]) -> None:
+    limits = [(it["Name"], it["Soft"], it["Hard"]) for it in configuration["default-ulimits"].values()]
+    assert sorted(limits) == [("core", 0, 0), ("nofile", 16384, 16384)]
+
+
 def test_the_build_cache_is_limited(host: Host) -> None:
     assert "Keep Bytes:" in host.check_output("docker buildx inspect default")
 
