@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
+from app.api.__main__ import DRAIN_SECONDS
+from app.api.dependencies import CLOSE_SECONDS
+from app.db.migrate import LIMIT_SECONDS
 from tests.ansible.conftest import Deploy
-from tests.ansible.rendering import PASSWORDS, Deployment
+from tests.ansible.rendering import PASSWORDS, ROOT, Deployment, read_yaml
 
 PUBLISHED = ["80:8080", "8000:8000", "8501:8501", "5555:5555"]
 # The secrets that each kind of service reads, and no other.
@@ -218,3 +221,12 @@ def test_nginx_and_redis_and_the_api_have_time_to_drain(deployment: Deployment) 
     for name, service in deployment.services.items():
         if kind(name) in ("nginx", "redis", "api"):
             assert seconds(service["stop_grace_period"]) > 10, f"{name}: above nginx's own time limits"
+        if kind(name) == "api":
+            assert seconds(service["stop_grace_period"]) >= DRAIN_SECONDS + CLOSE_SECONDS + 5, name
+
+
+def test_a_migration_gives_up_before_the_deployment_gives_up_on_it() -> None:
+    """So that it says why, and leaves nothing running behind."""
+    tasks = read_yaml(ROOT / "roles" / "app_stack" / "tasks" / "roll.yml")
+    (patience,) = [task["timeout"] for task in tasks if task["name"] == "roll | Migrate the schema"]
+    assert patience >= LIMIT_SECONDS + 30

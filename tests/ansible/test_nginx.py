@@ -103,7 +103,10 @@ def test_the_api_is_reached_by_the_socket_that_a_release_renames(front: Front) -
     upstreams = {
         d.arguments[0]: [e.arguments for e in d.block if e.name == "server"] for d in front.all("upstream")
     }
-    assert upstreams == {"api": [["unix:/run/app/live.sock"]], "flower": [["unix:/run/app/flower/flower.sock"]]}
+    assert upstreams == {
+        "api": [["unix:/run/app/live.sock"]],
+        "flower": [["unix:/run/app/flower/flower.sock"]],
+    }
     targets = {d.arguments[0] for d in front.all("proxy_pass")}
     assert targets == {"http://api", "http://api/health", "http://api/health/ready", "http://flower"}
 

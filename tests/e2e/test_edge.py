@@ -1,5 +1,6 @@
 """What stands between the world and the stack: headers, closed doors, requests that mean no good."""
 
+import json
 import re
 import socket
 import time
@@ -124,6 +125,29 @@ def test_each_port_has_its_own_paths_only(stack: Stack, http: httpx.Client, prob
     problem(http.get(f"{stack.api}/"), 404, "not_found")
     for path in ("/health", "/health/ready", "/notify/", "/task_status/0", "/openapi.json"):
         problem(http.get(stack.health + path), 404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["/foo.html", "/a.css", "/x.png", "/a/b.js", "/feed.xml"])
+def test_an_error_is_json_whatever_the_address_ends_in(
+    stack: Stack, http: httpx.Client, problem: Problem, path: str
+) -> None:
+    for door in (stack.page, stack.api, stack.health):
+        problem(http.get(door + path), 404, "not_found")
+
+
+def test_the_page_takes_no_post(stack: Stack, http: httpx.Client, problem: Problem) -> None:
+    problem(http.post(f"{stack.page}/", json={}), 405, "method_not_allowed")
+
+
+def test_a_transfer_encoding_that_nobody_knows_is_refused_in_the_form_of_errors(
+    stack: Stack, raw: Callable[..., RawAnswer]
+) -> None:
+    for door in (stack.page, stack.api, stack.health):
+        answer = raw(door, smuggled("Transfer-Encoding: gzip, chunked"))
+        assert answer.statuses in ([400], [501]), "one answer, and nothing behind it was heeded"
+        head, _, body = answer.data.partition(b"\r\n\r\n")
+        assert b"content-type: application/json" in head.lower()
+        assert json.loads(body)["error"] == "bad_request"
 
 
 def smuggled(
@@ -254,30 +278,53 @@ def test_flower_asks_for_its_password_on_every_path(
     assert http.post(stack.flower + path).status_code == 401
 
 
-def test_flower_shows_the_worker_and_each_task_under_its_id(
+@pytest.fixture
+def shown_by_flower(
+    stack: Stack, http: httpx.Client, flower_password: str
+) -> Callable[[str, str], dict[str, Any]]:
+    """Waits until Flower shows a task in a state; its events come by way of the broker."""
+
+    def wait(task_id: str, state: str) -> dict[str, Any]:
+        shown: dict[str, Any] = {}
+        for _ in range(100):
+            answer = http.get(f"{stack.flower}/api/task/info/{task_id}", auth=("operator", flower_password))
+            shown = answer.json() if answer.status_code == 200 else {}
+            if shown.get("state") == state:
+                break
+            time.sleep(0.1)
+        assert (shown.get("uuid"), shown.get("state")) == (task_id, state)
+        return shown
+
+    return wait
+
+
+@pytest.mark.parametrize(
+    ("prefix", "status", "state"), [("", "succeeded", "SUCCESS"), ("refuse-", "failed", "FAILURE")]
+)
+def test_flower_shows_how_each_task_ended_under_its_id(
     stack: Stack,
     http: httpx.Client,
-    flower_password: str,
     someone: str,
     final_status: Callable[[str], dict[str, Any]],
+    shown_by_flower: Callable[[str, str], dict[str, Any]],
+    prefix: str,
+    status: str,
+    state: str,
 ) -> None:
-    auth = ("operator", flower_password)
-    task_id = http.post(f"{stack.page}/notify/", json={"email": someone}).raise_for_status().json()["task_id"]
-    final_status(f"{stack.page}/task_status/{task_id}")
-
-    shown: dict[str, Any] = {}
-    for _ in range(100):  # Its events come by way of the broker.
-        answer = http.get(f"{stack.flower}/api/task/info/{task_id}", auth=auth)
-        shown = answer.json() if answer.status_code == 200 else {}
-        if shown.get("state") == "SUCCESS":
-            break
-        time.sleep(0.1)
-    assert shown.get("uuid") == task_id
-    assert shown["state"] == "SUCCESS"
+    answer = http.post(f"{stack.page}/notify/", json={"email": prefix + someone}).raise_for_status()
+    task_id = answer.json()["task_id"]
+    assert final_status(f"{stack.page}/task_status/{task_id}")["status"] == status
+    shown = shown_by_flower(task_id, state)
     assert someone not in str(shown), "Flower learns an id and nothing about a person"
 
-    workers = http.get(f"{stack.flower}/api/workers", auth=auth).raise_for_status().json()
-    assert any(re.match(r"worker-(blue|green)-[0-9a-z-]+@", name) for name in workers), workers
+
+def test_flower_shows_the_worker(stack: Stack, http: httpx.Client, flower_password: str) -> None:
+    auth = ("operator", flower_password)
+    # From events; what the workers answered when Flower itself started (/api/workers) may be nothing yet.
+    workers = http.get(f"{stack.flower}/workers?json=1", auth=auth).raise_for_status().json()["data"]
+    assert any(re.match(r"worker-(blue|green)-[0-9a-z-]+@", worker["hostname"]) for worker in workers), (
+        workers
+    )
     page = http.get(f"{stack.flower}/workers", auth=auth)
     assert page.status_code == 200
     assert "worker-" in page.text
