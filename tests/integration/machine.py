@@ -124,6 +124,19 @@ class Machine:
 
     def sql(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         """A statement as the schema's owner, past everything of the application."""
+        with contextlib.closing(self._connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, parameters or None)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    @contextlib.contextmanager
+    def tasks_locked(self) -> Iterator[None]:
+        """While nobody can store a task: whoever tries waits."""
+        with contextlib.closing(self._connect()) as connection, connection.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute("LOCK TABLE tasks IN EXCLUSIVE MODE")
+            yield
+
+    def _connect(self) -> Any:
         # The application's wait callback must not apply here.
         connection = psycopg2.connect(
             host="127.0.0.1",
@@ -134,9 +147,7 @@ class Machine:
             sslmode="require",
         )
         connection.autocommit = True
-        with contextlib.closing(connection), connection.cursor() as cursor:
-            cursor.execute(statement, parameters or None)
-            return list(cursor.fetchall()) if cursor.description else []
+        return connection
 
     def superuser(self, statement: str) -> str:
         """A statement as the server's own administrator, whom RDS keeps to itself."""

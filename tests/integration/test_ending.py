@@ -2,6 +2,7 @@
 
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
@@ -40,14 +41,38 @@ def test_a_worker_that_is_killed_loses_nothing(api: httpx.Client, started: Machi
     assert started.sql("SELECT sum(deaths) FROM tasks") == [(1,)]
 
 
-def test_the_api_finishes_what_it_began_when_it_is_told_to_end(started: Machine) -> None:
+def test_the_api_answers_and_stores_what_it_began_when_it_is_told_to_end(started: Machine) -> None:
+    """Sixteen clients under way; the signal comes while a request of each waits for the database."""
     port = free_port()
-    process = started.start("api", "--port", str(port))
+    process = started.start("api", "--port", str(port), DATABASE_TIMEOUT_SECONDS="10")
     process.says("Uvicorn running")
-    answer = httpx.post(f"http://127.0.0.1:{port}/notify/", json={"email": "someone@example.com"})
-    begun = time.monotonic()
-    # uvicorn ends itself by the same signal once it is done.
-    assert process.end() == -signal.SIGTERM
-    assert time.monotonic() - begun < 5
+    accepted: list[list[str]] = [[] for _ in range(16)]
+
+    def ask_on(number: int, ids: list[str]) -> None:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+            for count in range(1000):
+                try:
+                    ids.append(post(client, f"a{count}@client{number}.example.com"))
+                except httpx.TransportError:
+                    return
+        raise AssertionError("the requests ended before the API did")
+
+    with ThreadPoolExecutor(16) as pool:
+        clients = [pool.submit(ask_on, number, ids) for number, ids in enumerate(accepted)]
+        eventually(lambda: all(len(ids) >= 5 for ids in accepted), what="answers to everybody")
+        with started.tasks_locked():
+            time.sleep(0.5)
+            before = [len(ids) for ids in accepted]
+            process.popen.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+            assert [len(ids) for ids in accepted] == before
+        begun = time.monotonic()
+        # uvicorn ends itself by the same signal once it is done.
+        assert process.popen.wait(30) == -signal.SIGTERM
+        assert time.monotonic() - begun < 5
+        for client in clients:
+            client.result()
+    assert [len(ids) for ids in accepted] == [count + 1 for count in before]
     assert "Application shutdown complete" in process.log.read_text()
-    assert started.sql("SELECT id FROM tasks") == [(answer.json()["task_id"],)]
+    stored = {task_id for (task_id,) in started.sql("SELECT id FROM tasks")}
+    assert {task_id for ids in accepted for task_id in ids} == stored

@@ -1,6 +1,7 @@
 """The schema from nothing, again, and at once from two places; and a role that may not change it."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,12 +10,13 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from app.db import migrate as module
 from app.db.migrate import main, migrate
 from app.db.models import metadata
 from app.db.schema import HEAD
 from app.db.session import Database
 from app.settings import ApiSettings, MigrateSettings, load
-from tests.integration.machine import Machine, run
+from tests.integration.machine import Machine, eventually, run
 
 
 @pytest.fixture
@@ -137,3 +139,18 @@ def test_a_server_that_is_away_is_said_in_one_line(
     assert captured.out == ""
     assert "migration.failed" in captured.err
     assert "Traceback" not in captured.err
+
+
+def test_a_migration_that_takes_too_long_is_given_up_here_and_on_the_server(
+    parts: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "LIMIT_SECONDS", 1.5)
+    monkeypatch.setattr(
+        module, "_upgrade", lambda connection: connection.exec_driver_sql("SELECT pg_sleep(8)")
+    )
+    begun = time.monotonic()
+    assert main() == 1
+    assert time.monotonic() - begun < 4
+    assert "migration.failed" in capsys.readouterr().err
+    running = "SELECT query FROM pg_stat_activity WHERE query LIKE '%pg_sleep(8)' AND state = 'active'"
+    eventually(lambda: parts.sql(running) == [], seconds=3, what="the end of the statement on the server")

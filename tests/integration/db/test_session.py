@@ -139,6 +139,16 @@ def test_a_statement_that_waits_for_a_lock_is_given_up_on_the_server_too(
     assert parts.sql("SELECT release FROM workers") == [("held",)]
 
 
+def test_a_connection_within_another_leaves_the_outer_one_its_deadline(
+    database: Database, parts: Machine
+) -> None:
+    with unavailable_within(3), database.connection(1) as outer:
+        with database.connection() as inner:
+            inner.execute(ONE)
+        outer.exec_driver_sql("SET statement_timeout = 0")
+        outer.exec_driver_sql("SELECT pg_sleep(5)")
+
+
 def test_a_pool_that_is_used_up_is_unavailable_in_time(connect: Connect) -> None:
     database = connect()
     with contextlib.ExitStack() as held:

@@ -99,6 +99,95 @@ def test_a_refusal_is_permanent_or_transient_as_the_server_says(
     assert got() == [TASK_ID]
 
 
+# A dialogue up to the mail, and what each of its steps is answered when all is well.
+DIALOGUE = {
+    "greeting": "220 mail.example.com",
+    "EHLO": "250-mail.example.com\r\n250-STARTTLS\r\n250 AUTH PLAIN",
+    "AUTH": "235 Welcome",
+    "MAIL": "250 OK",
+    "RCPT": "250 OK",
+    "DATA": "354 Go on",
+    "the mail": "250 Taken",
+}
+
+
+def refuses(step: str, refusal: str) -> Callable[[socket.socket], None]:
+    """A server that answers well, but for one step."""
+    answers = DIALOGUE | {step: refusal}
+    # smtplib asks once more in the old way when EHLO is refused.
+    answers["HELO"] = answers["EHLO"]
+
+    def behave(connection: socket.socket) -> None:
+        lines = connection.makefile("rw", newline="\r\n")
+
+        def say(words: str) -> None:
+            lines.write(words + "\n")
+            lines.flush()
+
+        say(answers["greeting"])
+        for line in lines:
+            verb = line.split()[0].upper()
+            say(answers.get(verb, "250 OK"))
+            if verb == "DATA" and answers["DATA"].startswith("354"):
+                while next(lines) != ".\r\n":
+                    pass
+                say(answers["the mail"])
+
+    return behave
+
+
+@pytest.fixture
+def logging_in(settings: Settings, parts: Machine) -> Iterator[Callable[[int], SmtpMailer]]:
+    """A mailer with a login, for a server at some port."""
+    password = parts.directory / "secrets" / "app_smtp_password"
+    password.write_text("mail-password")
+    yield lambda port: SmtpMailer(settings(smtp_port=port, smtp_username="mailer"))
+    password.unlink()
+
+
+@pytest.mark.parametrize(
+    ("step", "refusal"),
+    [
+        ("greeting", "554 5.7.1 Not from your address"),
+        ("EHLO", "550 5.7.1 Not by that name"),
+        ("AUTH", "535 5.7.8 Wrong password"),
+        ("AUTH", "530 5.7.0 Encryption first"),
+        ("MAIL", "553 5.7.1 That sender is not yours"),
+        ("MAIL", "530 5.7.0 Authentication required"),
+    ],
+)
+def test_a_server_that_refuses_us_is_asked_again_since_no_mail_can_help_it(
+    logging_in: Callable[[int], SmtpMailer], step: str, refusal: str
+) -> None:
+    with listener(refuses(step, refusal)) as port, pytest.raises(TransientError, match=refusal) as error:
+        logging_in(port).send(mail())
+    assert error.value.reason == "mail_server_refuses_us"
+
+
+def test_a_server_that_refuses_starttls_is_asked_again(settings: Settings) -> None:
+    refusal = "554 5.7.3 No key just now"
+    behave = refuses("STARTTLS", refusal)
+    with listener(behave) as port, pytest.raises(TransientError) as error:
+        SmtpMailer(settings(smtp_port=port, smtp_tls="starttls")).send(mail())
+    assert (error.value.reason, str(error.value)) == ("mail_server_refuses_us", refusal)
+
+
+@pytest.mark.parametrize("step", ["RCPT", "DATA", "the mail"])
+@pytest.mark.parametrize(
+    ("answer", "kind", "reason"),
+    [
+        ("550 5.7.1 Never", PermanentError, "refused_by_mail_server"),
+        ("451 4.7.1 Later", TransientError, "put_off_by_mail_server"),
+    ],
+)
+def test_from_the_recipient_on_a_refusal_is_about_this_mail(
+    logging_in: Callable[[int], SmtpMailer], step: str, answer: str, kind: type[Exception], reason: str
+) -> None:
+    with listener(refuses(step, answer)) as port, pytest.raises(kind, match=answer) as error:
+        logging_in(port).send(mail())
+    assert getattr(error.value, "reason", None) == reason
+
+
 def test_the_mail_has_one_recipient_and_its_text_unharmed(settings: Settings, mailbox: Mailbox) -> None:
     SmtpMailer(settings(smtp_port=mailbox.port)).send(mail())
     (sent,) = mailbox.mails

@@ -198,6 +198,21 @@ def test_a_task_that_kills_its_workers_ends_as_failed(
     )  # fmt: skip
 
 
+def test_when_the_limit_was_lowered_a_task_ends_with_its_own_error(
+    database: Database, parts: Machine, task_id: str
+) -> None:
+    mailer = RecordingMailer(TransientError("put_off", "451 later"))
+    for _ in range(2):
+        parts.sql("UPDATE tasks SET next_run_at = now()")
+        assert execution.run(database, task_id, tools(mailer), RULES).end is End.RETRYING
+    parts.sql("UPDATE tasks SET next_run_at = now()")
+    outcome = execution.run(database, task_id, tools(mailer), replace(RULES, max_attempts=1))
+    assert (outcome.end, outcome.words) == (End.FAILED, "451 later")
+    assert row(parts, "status, attempts, deaths, error->>'reason', finished_at IS NOT NULL") == (
+        "failed", 2, 0, "put_off", True,
+    )  # fmt: skip
+
+
 def test_a_fault_of_ours_is_tried_again_and_shows_no_detail(
     database: Database, parts: Machine, task_id: str
 ) -> None:

@@ -137,7 +137,9 @@ def test_a_bug_shows_nothing_of_itself(api: Api) -> None:
 )
 def test_an_unknown_id_is_not_found_whatever_its_form(api: Api, task_id: str) -> None:
     api.runtime.reader.answer = TaskNotFound()
-    assert_problem(api.client.get(f"/task_status/{task_id}"), 404, "task_not_found")
+    answer = api.client.get(f"/task_status/{task_id}")
+    assert_problem(answer, 404, "task_not_found")
+    assert answer.headers["cache-control"] == "no-store", "a moment later it may be there"
 
 
 @pytest.mark.parametrize(
