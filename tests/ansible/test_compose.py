@@ -22,7 +22,7 @@ SECRETS = {
     "redis": set(),
 }
 # Where each kind of service may write on the host; everything else is mounted read-only.
-WRITABLE = {"api": {"./sockets"}, "flower": {"./sockets"}, "redis": {"redis-data"}}
+WRITABLE = {"api": {"./sockets"}, "flower": {"./sockets/flower"}, "redis": {"redis-data"}}
 
 
 def kind(service: str) -> str:
