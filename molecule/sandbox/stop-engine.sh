@@ -14,4 +14,4 @@ if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ]; then
     exit 1
   fi
 fi
-rm -f "$1/dockerd.pid"
+rm -f "$1/dockerd.pid" "$1/dockerd.log"
