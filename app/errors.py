@@ -3,10 +3,12 @@
 AppError                        an answer over HTTP
 ├── BadRequest             400  ├── RequestTooLarge        413  ├── InternalError          500
 ├── NotFound               404  ├── InvalidInput           422  └── ServiceUnavailable     503
-│   └── TaskNotFound            ├── TooManyRequests        429      ├── DatabaseUnavailable
-└── MethodNotAllowed       405  │   └── RecipientLimitReached       └── Overloaded
+│   └── TaskNotFound            │   └── IdempotencyKeyReused        ├── DatabaseUnavailable
+├── MethodNotAllowed       405  ├── TooManyRequests        429      │   └── RowLocked
+└── IdempotencyKeyInUse    409  │   └── RecipientLimitReached       └── Overloaded
 TaskError                       why an attempt did not succeed
 ├── TransientError              another attempt may succeed
+│   └── WorkerDied              the process that did the work died of it, perhaps after it was done
 └── PermanentError              no further attempt will
 BrokerUnavailable               the broker did not take a message; the relay repeats it
 """
@@ -57,6 +59,14 @@ class MethodNotAllowed(AppError):
     message = "This address does not take that method."
 
 
+class IdempotencyKeyInUse(AppError):
+    status = 409
+    message = "The first request with this Idempotency-Key is not answered yet. Repeat this one in a moment."
+
+    def __init__(self) -> None:
+        super().__init__(retry_after_seconds=2)
+
+
 class RequestTimeout(AppError):
     """Answered by nginx alone, when a request does not arrive in time."""
 
@@ -72,6 +82,10 @@ class RequestTooLarge(AppError):
 class InvalidInput(AppError):
     status = 422
     message = "The request is not valid. Correct the fields that are named."
+
+
+class IdempotencyKeyReused(InvalidInput):
+    message = "This Idempotency-Key was used for another request. Use a new key for each new request."
 
 
 class TooManyRequests(AppError):
@@ -102,6 +116,10 @@ class DatabaseUnavailable(ServiceUnavailable):
     message = "The database does not answer just now. Nothing is known to be stored; try again in a moment."
 
 
+class RowLocked(DatabaseUnavailable):
+    """Another transaction holds a row that the statement needs, for longer than one waits."""
+
+
 class Overloaded(ServiceUnavailable):
     message = "Too many requests are waiting. Nothing was stored; try again in a moment."
 
@@ -116,6 +134,13 @@ class TaskError(Exception):
 
 class TransientError(TaskError):
     """Another attempt may succeed."""
+
+
+class WorkerDied(TransientError):
+    """The process that did the work died of it, or was ended; perhaps the work was done."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("worker_died", message)
 
 
 class PermanentError(TaskError):

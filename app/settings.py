@@ -72,7 +72,7 @@ class BrokerSettings(Settings):
     redis_username: Name = "app"
     redis_password: Secret
     # Here because the broker must not hand a message out again while a lease may still run.
-    lease_seconds: float = Field(60, ge=1, le=3600)
+    lease_seconds: float = Field(12, ge=1, le=3600)
 
     @property
     def redis_url(self) -> str:
@@ -93,14 +93,20 @@ class ApiSettings(DatabaseSettings, BrokerSettings):
 class RelaySettings(DatabaseSettings, BrokerSettings):
     """`python -m app.relay`."""
 
-    relay_interval_seconds: float = Field(1, gt=0, le=60)
+    relay_interval_seconds: float = Field(1, gt=0, le=3600)
+    # Counted from a task's end. Erased: what tells of a person; 0: not before the whole is removed.
+    retention_days: int = Field(30, ge=1, le=36500)
+    erase_after_days: int = Field(0, ge=0, le=36500)
 
 
 class WorkerSettings(RelaySettings):
     """`python -m app.worker`."""
 
     worker_concurrency: int = Field(16, ge=1, le=64)
-    max_attempts: int = Field(8, ge=1, le=100)
+    # Work that hangs for longer loses its lease, and another worker may begin it anew.
+    task_timeout_seconds: float = Field(300, ge=1, le=86_400)
+    max_attempts: int = Field(100, ge=1, le=10_000)
+    max_deaths: int = Field(5, ge=1, le=100)
     retry_pause_seconds: float = Field(5, gt=0)
     retry_pause_max_seconds: float = Field(900, gt=0)
     smtp_host: Name
@@ -113,9 +119,12 @@ class WorkerSettings(RelaySettings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if self.lease_seconds <= self.smtp_timeout_seconds + 4 * self.database_timeout_seconds:
+        # It is renewed each quarter, and a renewal may take as long as the database may.
+        if self.lease_seconds < 4 * self.database_timeout_seconds:
+            raise ValueError("lease_seconds must be at least four times database_timeout_seconds")
+        if self.task_timeout_seconds < self.smtp_timeout_seconds + 4 * self.database_timeout_seconds:
             raise ValueError(
-                "lease_seconds must be longer than smtp_timeout_seconds and the recording after it"
+                "task_timeout_seconds must be longer than smtp_timeout_seconds and the recording after it"
             )
         if self.smtp_username and not self.smtp_password.get_secret_value():
             raise ValueError("smtp_password must not be empty when smtp_username is set")

@@ -186,7 +186,18 @@ function draw() {
 
 const FIELDS = ["email", "message"];
 const KEPT = "What you typed is kept.";
+// The key of what was sent last and not answered for good: sent again, it is the same task and not a second one.
+let pending = { body: "", key: "" };
 let countdown = 0;
+
+function keyFor(body) {
+  if (body !== pending.body) {
+    // Not randomUUID(), which only pages from https or this machine have.
+    const key = Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36).padStart(7, "0"));
+    pending = { body, key: key.join("") };
+  }
+  return pending.key;
+}
 
 function fieldError(name, text) {
   put($(`${name}-error`), text);
@@ -228,7 +239,8 @@ async function submit(event) {
   if (!navigator.onLine) return notice($("form-notice"), `You are offline, so nothing was sent. ${KEPT}`);
   block("Sending …");
   const body = JSON.stringify(message.trim() ? { email, message } : { email });
-  const post = { method: "POST", headers: { "Content-Type": "application/json" }, body };
+  const headers = { "Content-Type": "application/json", "Idempotency-Key": keyFor(body) };
+  const post = { method: "POST", headers, body };
   const answer = await ask("/notify/", post).catch(() => ({ status: 0 }));
   unblock();
   if (answer.status === 202) accepted(answer.body, email);
@@ -238,6 +250,7 @@ async function submit(event) {
 
 function accepted({ task_id: id, status }, email) {
   form.reset();
+  pending = { body: "", key: "" };
   const at = new Date(Date.now() + serverAheadMs).toISOString();
   remember([{ id, to: email, at, status }, ...remembered]);
   history.pushState(null, "", `#${id}`);
@@ -246,7 +259,7 @@ function accepted({ task_id: id, status }, email) {
 }
 
 function lost() {
-  const advice = `If the mail does not arrive, send it again. ${KEPT}`;
+  const advice = `Send it again: it will not be sent twice. ${KEPT}`;
   notice($("form-notice"), `The server’s answer was lost, so the task may or may not have been accepted. ${advice}`);
 }
 

@@ -13,7 +13,7 @@ from app.deadline import Deadline
 from app.errors import AppError
 from app.schemas import TaskStatus
 from app.services import progress, submission
-from app.services.submission import Submission, SubmissionRules
+from app.services.submission import Receipt, Submission, SubmissionRules
 from app.settings import ApiSettings
 
 # All threads together.
@@ -27,7 +27,7 @@ class Runtime:
     settings: ApiSettings
     database: Database
     publishing: PublishingThread
-    writer: Batcher[Submission, str]
+    writer: Batcher[Submission, Receipt]
     reader: Batcher[str, TaskStatus]
 
     def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
@@ -45,9 +45,9 @@ def start(settings: ApiSettings) -> Runtime:
     publishing = PublishingThread(Publisher(settings))
     rules = SubmissionRules(settings.recipient_limit_per_hour, settings.smoke_test_recipient)
 
-    def write(submissions: list[Submission]) -> list[str | AppError]:
+    def write(submissions: list[Submission]) -> list[Receipt | AppError]:
         answers = submission.submit(database, submissions, rules)
-        publishing.publish([answer for answer in answers if isinstance(answer, str)])
+        publishing.publish([a.task_id for a in answers if isinstance(a, Receipt) and a.stored])
         return answers
 
     def read(task_ids: list[str]) -> list[TaskStatus | AppError]:

@@ -1,13 +1,29 @@
 """POST /notify/"""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Header
 from fastapi.responses import JSONResponse
 
 from app.api.dependencies import Given
-from app.errors import InvalidInput, RequestTooLarge, ServiceUnavailable, TooManyRequests
+from app.errors import (
+    IdempotencyKeyInUse,
+    InvalidInput,
+    RequestTooLarge,
+    ServiceUnavailable,
+    TooManyRequests,
+)
 from app.kinds import notify
 from app.schemas import Accepted, Status, problems
 from app.services.submission import Submission
+
+IdempotencyKey = Annotated[
+    str,
+    Header(
+        pattern=r"^[!-~]{16,255}$",
+        description="a random text of yours; a repeat under the same key stores nothing anew",
+    ),
+]
 
 
 def router(message_max_characters: int) -> APIRouter:
@@ -19,14 +35,23 @@ def router(message_max_characters: int) -> APIRouter:
         "/notify/",
         status_code=202,
         response_model=Accepted,
-        responses=problems(RequestTooLarge, InvalidInput, TooManyRequests, ServiceUnavailable),
+        responses=problems(
+            IdempotencyKeyInUse, RequestTooLarge, InvalidInput, TooManyRequests, ServiceUnavailable
+        ),
         summary="Accept a notification to be sent",
     )
-    async def post(given: Given, body: schema) -> JSONResponse:  # type: ignore[valid-type]
+    async def post(
+        given: Given,
+        body: schema,  # type: ignore[valid-type]
+        idempotency_key: IdempotencyKey = "",
+    ) -> JSONResponse:
         payload = body.model_dump(exclude_none=True)  # type: ignore[attr-defined]
-        task_id = await given.writer.ask(Submission(notify.KIND, payload, recipient=payload["email"]))
-        url = f"/task_status/{task_id}"
-        answer = {"task_id": task_id, "status": Status.QUEUED, "status_url": url}
-        return JSONResponse(answer, status_code=202, headers={"Location": url})
+        receipt = await given.writer.ask(
+            Submission(notify.KIND, payload, payload["email"], idempotency_key or None)
+        )
+        url = f"/task_status/{receipt.task_id}"
+        answer = {"task_id": receipt.task_id, "status": Status.QUEUED, "status_url": url}
+        headers = {"Location": url} | ({} if receipt.stored else {"Idempotency-Replayed": "true"})
+        return JSONResponse(answer, status_code=202, headers=headers)
 
     return routes

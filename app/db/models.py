@@ -45,8 +45,11 @@ tasks = Table(
     Column("kind", Text, nullable=False),
     Column("payload", JSONB, nullable=False),
     Column("recipient_digest", Text),  # who is counted by the hourly limit; null: nobody
+    Column("idempotency_digest", Text),  # of the key under which it was asked for; null: none
+    Column("fingerprint", Text),  # of what was asked for under that key
     Column("status", Text, nullable=False, server_default=Status.QUEUED.value),
     _count("attempts"),  # how often it was claimed
+    _count("replays"),  # how often an operator had it begin anew
     _count("deaths"),  # how often a lease ran out: each time the work may have been done and not recorded
     _count("fence", BigInteger),  # the number of the newest claim
     Column("worker", Text),  # which node made it
@@ -58,11 +61,23 @@ tasks = Table(
     _now("created_at"),
     _now("updated_at"),
     Column("finished_at", TIMESTAMP(timezone=True)),
+    Column("erased_at", TIMESTAMP(timezone=True)),  # from then on nothing in it tells of a person
     CheckConstraint(_in(tuple(Status)), name="tasks_status_check"),
 )
 Index("tasks_publish_at", tasks.c.publish_at, postgresql_where=text(IS_UNFINISHED))
 Index("tasks_due_at", text(DUE_AT), postgresql_where=text(IS_UNFINISHED), _table=tasks)
 Index("tasks_recipient", tasks.c.recipient_digest, tasks.c.created_at)
+Index(
+    "tasks_idempotency_digest",
+    tasks.c.idempotency_digest,
+    unique=True,
+    postgresql_where=tasks.c.idempotency_digest.is_not(None),
+)
+Index(
+    "tasks_unerased",
+    tasks.c.finished_at,
+    postgresql_where=tasks.c.finished_at.is_not(None) & tasks.c.erased_at.is_(None),
+)
 
 workers = Table(
     "workers",

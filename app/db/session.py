@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.deadline import Deadline, resolve
-from app.errors import DatabaseUnavailable
+from app.errors import DatabaseUnavailable, RowLocked
 from app.settings import DatabaseSettings
 
 log = structlog.get_logger()
@@ -29,6 +29,7 @@ _current = threading.local()
 # resources, operator (shutdown, cancelled), system; then read-only after a failover, and a database, login,
 # table, column or grant that is not there yet.
 _SERVER_TROUBLE = ("08", "40", "53", "57", "58", "XX", "25006", "3D000", "28", "42P01", "42703", "42501")
+_LOCK_NOT_AVAILABLE = "55P03"
 
 
 def _wait(connection: Any) -> None:
@@ -110,6 +111,8 @@ class Database:
                 with self.engine.connect() as connection:
                     yield connection
             except (PoolTimeout, DBAPIError) as error:
+                if getattr(getattr(error, "orig", None), "pgcode", None) == _LOCK_NOT_AVAILABLE:
+                    raise RowLocked from error
                 if not is_server_trouble(error):
                     raise
                 log.warning("database.failed", problem=str(getattr(error, "orig", error)).strip())
@@ -137,8 +140,10 @@ class Database:
             sslrootcert=str(settings.database_ca_path),
             gssencmode="disable",
             application_name=f"{settings.release}-{settings.colour}-{os.getpid()}",
-            # A statement that was given up here is given up there too, as soon as the server can.
-            options=f"-c statement_timeout={int(deadline.seconds * 1000)} -c timezone=UTC",
+            # A statement that was given up here is given up there too, as soon as the server can; waiting for
+            # another transaction is given up earlier, so that there is time for an answer.
+            options=f"-c statement_timeout={int(deadline.seconds * 1000)}"
+            f" -c lock_timeout={int(deadline.seconds * 500)} -c timezone=UTC",
         )
 
     def _check(self, connection: Any, _: Any, __: Any) -> None:

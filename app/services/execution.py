@@ -3,6 +3,7 @@
 import json
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -13,14 +14,16 @@ from sqlalchemy import RowMapping
 from app.db import repository
 from app.db.session import Database
 from app.deadline import Deadline
-from app.errors import DatabaseUnavailable, PermanentError, TaskError, TransientError
-from app.kinds import HANDLERS
-from app.kinds.tools import Tools
+from app.errors import DatabaseUnavailable, PermanentError, TaskError, WorkerDied
 from app.schemas import TASK_ID, Status
+from app.services.leases import Leases
 
 log = structlog.get_logger()
 
-_EXHAUSTED = json.dumps({"reason": "worker_died", "message": "Its worker died or froze on every attempt."})
+_DIED = json.dumps({"reason": "worker_died", "message": "Its worker died or froze each time that it ran it."})
+# So often a task may take its worker with it, and what else runs there; from then on it runs apart from them.
+_DEATHS_IN_COMPANY = 2
+_RECORD_PAUSE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,8 @@ class ExecutionRules:
     """What an operator sets about doing tasks."""
 
     worker: str
-    lease_seconds: float
     max_attempts: int
+    max_deaths: int
     retry_pause_seconds: float
     retry_pause_max_seconds: float
 
@@ -53,97 +56,105 @@ class Outcome:
 
 NOTHING = Outcome(End.NOTHING)
 
-
-def run(database: Database, task_id: str, tools: Tools, rules: ExecutionRules) -> Outcome:
-    """Does the task if it is due and nobody has it. Raises DatabaseUnavailable if it cannot be claimed."""
-    if not TASK_ID.match(task_id):
-        log.warning("message.refused", task_id=task_id[:100])
-        return NOTHING
-    lease = Deadline(rules.lease_seconds)
-    task = _claim(database, task_id, rules)
-    if task is None:
-        return NOTHING
-    if task["status"] == Status.FAILED:
-        log.error("task.failed", task_id=task_id, kind=task["kind"], deaths=task["deaths"], **task["error"])
-        return Outcome(End.FAILED, task["error"]["message"])
-    try:
-        result = _work(task, tools)
-    except TaskError as error:
-        return _record_failure(database, task, error, rules, lease)
-    if not _record(database, task, lease, status=Status.SUCCEEDED, result=json.dumps(result)):
-        return NOTHING
-    log.info("task.succeeded", task_id=task_id, kind=task["kind"], attempt=task["attempts"])
-    return Outcome(End.SUCCEEDED)
+# Does the work of a task's id, kind and payload, and returns the result; raises TaskError.
+Work = Callable[[str, str, dict[str, Any]], dict[str, Any]]
 
 
-def _claim(database: Database, task_id: str, rules: ExecutionRules) -> RowMapping | None:
-    with database.connection() as connection:
-        task = repository.claim(
-            connection,
-            task_id,
-            worker=rules.worker,
-            lease_seconds=rules.lease_seconds,
-            max_attempts=rules.max_attempts,
-            exhausted=_EXHAUSTED,
-        )
-    if task is not None and task["deaths"]:
-        # The one case in which work may be done twice: it was perhaps done, and could not be recorded.
-        log.warning("task.claimed_again", task_id=task_id, attempt=task["attempts"], deaths=task["deaths"])
-    return task
+@dataclass(frozen=True)
+class Executor:
+    """Does tasks, in as many threads as call it."""
 
+    database: Database
+    leases: Leases
+    rules: ExecutionRules
+    work: Work
+    # Where it can kill nothing else.
+    work_apart: Work
 
-def _work(task: RowMapping, tools: Tools) -> dict[str, Any]:
-    handler = HANDLERS.get(task["kind"])
-    if handler is None:
-        # While a release is rolled out, an older worker may meet a newer kind.
-        raise TransientError("unknown_kind", f"This release does not know the kind {task['kind']}.")
-    try:
-        return handler(task["id"], task["payload"], tools)
-    except TaskError:
-        raise
-    except Exception as error:
-        # A fault of ours may be mended by the next release before the attempts are used up.
-        log.exception("task.broke", task_id=task["id"], kind=task["kind"])
-        raise TransientError("internal_error", "Something went wrong here and was logged.") from error
-
-
-def _record_failure(
-    database: Database, task: RowMapping, failure: TaskError, rules: ExecutionRules, lease: Deadline
-) -> Outcome:
-    error = {"reason": failure.reason, "message": str(failure)}
-    words = {"task_id": task["id"], "kind": task["kind"], "attempt": task["attempts"], **error}
-    if isinstance(failure, PermanentError) or task["attempts"] >= rules.max_attempts:
-        if not _record(database, task, lease, status=Status.FAILED, error=json.dumps(error)):
+    def run(self, task_id: str) -> Outcome:
+        """Does the task if it is due and nobody has it. Raises DatabaseUnavailable if it is not claimed."""
+        if not TASK_ID.match(task_id):
+            log.warning("message.refused", task_id=task_id[:100])
             return NOTHING
-        log.error("task.failed", **words)
-        return Outcome(End.FAILED, str(failure))
-    pause = pause_seconds(task["attempts"], rules)
-    if not _record(
-        database, task, lease, status=Status.RETRYING, error=json.dumps(error), pause_seconds=pause
-    ):
-        return NOTHING
-    log.warning("task.postponed", pause_seconds=round(pause, 1), **words)
-    return Outcome(End.RETRYING, str(failure))
+        task = self._claim(task_id)
+        if task is None:
+            return NOTHING
+        if task["status"] == Status.FAILED:
+            log.error(
+                "task.failed", task_id=task_id, kind=task["kind"], deaths=task["deaths"], **task["error"]
+            )
+            return Outcome(End.FAILED, task["error"]["message"])
+        work = self.work if task["deaths"] < _DEATHS_IN_COMPANY else self.work_apart
+        with self.leases.hold(task_id, task["fence"]) as deadline:
+            try:
+                result = work(task_id, task["kind"], task["payload"])
+            except TaskError as error:
+                return self._record_failure(task, error, deadline)
+            if not self._record(task, deadline, status=Status.SUCCEEDED, result=json.dumps(result)):
+                return NOTHING
+        log.info("task.succeeded", task_id=task_id, kind=task["kind"], attempt=task["attempts"])
+        return Outcome(End.SUCCEEDED)
+
+    def _claim(self, task_id: str) -> RowMapping | None:
+        with self.database.connection() as connection:
+            task = repository.claim(
+                connection,
+                task_id,
+                worker=self.rules.worker,
+                lease_seconds=self.leases.lease_seconds,
+                max_attempts=self.rules.max_attempts,
+                max_deaths=self.rules.max_deaths,
+                died=_DIED,
+            )
+        if task is not None and task["deaths"]:
+            # The one case in which work may be done twice: it was perhaps done, and could not be recorded.
+            log.warning(
+                "task.claimed_again", task_id=task_id, attempt=task["attempts"], deaths=task["deaths"]
+            )
+        return task
+
+    def _record_failure(self, task: RowMapping, failure: TaskError, deadline: Deadline) -> Outcome:
+        rules, died = self.rules, isinstance(failure, WorkerDied)
+        error = {"reason": failure.reason, "message": str(failure)}
+        words = {"task_id": task["id"], "kind": task["kind"], "attempt": task["attempts"], **error}
+        change = {"error": json.dumps(error), "deaths": int(died)}
+        if (
+            isinstance(failure, PermanentError)
+            or task["attempts"] >= rules.max_attempts
+            or task["deaths"] + died >= rules.max_deaths
+        ):
+            if not self._record(task, deadline, status=Status.FAILED, **change):
+                return NOTHING
+            log.error("task.failed", **words)
+            return Outcome(End.FAILED, str(failure))
+        pause = pause_seconds(task["attempts"], rules)
+        if not self._record(task, deadline, status=Status.RETRYING, pause_seconds=pause, **change):
+            return NOTHING
+        log.warning("task.postponed", pause_seconds=round(pause, 1), **words)
+        return Outcome(End.RETRYING, str(failure))
+
+    def _record(self, task: RowMapping, deadline: Deadline, **change: Any) -> bool:
+        """Writes the end of the claim. As the work is done, it is tried for long: while nobody else has
+        claimed the task, even an end that comes after the lease counts.
+        """
+        while True:
+            try:
+                with self.database.connection() as connection:
+                    recorded = repository.record(connection, task["id"], fence=task["fence"], **change)
+            except DatabaseUnavailable:
+                if not deadline.remaining():
+                    log.error("task.unrecorded", task_id=task["id"], status=change["status"])
+                    return False
+                time.sleep(min(_RECORD_PAUSE_SECONDS, deadline.remaining()))
+                continue
+            if not recorded:
+                log.warning("task.lease_lost", task_id=task["id"], status=change["status"])
+            return recorded
 
 
 def pause_seconds(attempts: int, rules: ExecutionRules) -> float:
     """Doubles up to a limit; a fifth more or less, so that what failed together does not return together."""
-    pause: float = min(rules.retry_pause_seconds * 2 ** (attempts - 1), rules.retry_pause_max_seconds)
+    # Bounded first: two to the thousandth is no float.
+    doubled = rules.retry_pause_seconds * 2 ** min(attempts - 1, 32)
+    pause: float = min(doubled, rules.retry_pause_max_seconds)
     return pause * random.uniform(0.8, 1.2)  # noqa: S311 (not a secret)
-
-
-def _record(database: Database, task: RowMapping, lease: Deadline, **change: Any) -> bool:
-    """Writes the end of the claim; as the work is done, it is tried until the lease is over."""
-    while True:
-        try:
-            with database.connection() as connection:
-                recorded = repository.record(connection, task["id"], fence=task["fence"], **change)
-        except DatabaseUnavailable:
-            if not lease.remaining():
-                log.error("task.unrecorded", task_id=task["id"], status=change["status"])
-                return False
-            time.sleep(min(1.0, lease.remaining()))
-            continue
-        if not recorded:
-            log.warning("task.lease_lost", task_id=task["id"], status=change["status"])
-        return recorded

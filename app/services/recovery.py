@@ -1,18 +1,26 @@
 """Publishing again whatever is due and not with a worker: lost messages, retries, tasks whose worker died."""
 
+import time
 from typing import Protocol
 
 import structlog
 
 from app.db import repository
 from app.db.session import Database
+from app.errors import DatabaseUnavailable
 
 log = structlog.get_logger()
 
+# So long a published id is left alone; then it waits in a long queue, or is lost.
+_PAUSE_SECONDS = 5
 # With so many ids waiting, workers lack nothing: publishing more would only fill the broker with doubles.
 _QUEUE_TARGET = 1000
-# However long the queue is, so many of those that wait longest are published: they may be the lost ones.
+# A longer queue gets so many of those that wait longest: they may be the lost ones. It has its limit, too.
 _AT_LEAST = 10
+_QUEUE_LIMIT = 10_000
+# So long after an outage, or after this process was frozen, a lease that ran out is left alone: its holder,
+# if it lives, records now what it did meanwhile, and the work need not be done twice.
+_CALM_SECONDS = 2.5
 
 
 class Broker(Protocol):
@@ -25,15 +33,41 @@ class Broker(Protocol):
         """How many ids wait. Raises BrokerUnavailable."""
 
 
-def republish(database: Database, broker: Broker) -> int:
-    """One round; returns how many ids were published. Raises BrokerUnavailable or DatabaseUnavailable.
+class Recovery:
+    """What one relay does, round by round."""
 
-    The broker is asked first, so that one that is away costs no row its turn.
-    """
-    limit = max(_AT_LEAST, _QUEUE_TARGET - broker.depth())
-    with database.connection() as connection:
-        task_ids = repository.take_unpublished(connection, limit=limit)
-    if task_ids:
-        broker.publish(task_ids)
-        log.info("task.republished", task_ids=task_ids)
-    return len(task_ids)
+    def __init__(self, database: Database, broker: Broker, *, interval_seconds: float) -> None:
+        self._database = database
+        self._broker = broker
+        # A round that comes later than this was held up, and so perhaps were the workers.
+        self._longest_gap_seconds = interval_seconds + 2 * database.timeout_seconds + _CALM_SECONDS
+        self._last_round_at = time.monotonic()
+        self._disturbed = False
+        self._calm_until = 0.0
+
+    def round(self) -> int:
+        """Returns how many ids were published. Raises BrokerUnavailable or DatabaseUnavailable."""
+        now = time.monotonic()
+        self._disturbed |= now - self._last_round_at > self._longest_gap_seconds
+        self._last_round_at = now
+        try:
+            published = self._republish(expired=not self._disturbed and now >= self._calm_until)
+        except DatabaseUnavailable:
+            self._disturbed = True
+            raise
+        if self._disturbed:
+            self._disturbed, self._calm_until = False, now + _CALM_SECONDS
+        return published
+
+    def _republish(self, *, expired: bool) -> int:
+        # The broker is asked first, so that one that is away costs no row its turn.
+        depth = self._broker.depth()
+        limit = max(_AT_LEAST, _QUEUE_TARGET - depth) if depth < _QUEUE_LIMIT else 0
+        with self._database.connection() as connection:
+            task_ids = repository.take_unpublished(
+                connection, limit=limit, pause_seconds=_PAUSE_SECONDS, expired=expired
+            )
+        if task_ids:
+            self._broker.publish(task_ids)
+            log.info("task.republished", task_ids=task_ids)
+        return len(task_ids)

@@ -1,20 +1,30 @@
 """Accepting tasks: many at once, in one statement that commits itself. One is a list of one."""
 
 import hashlib
+import hmac
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection
+from sqlalchemy import RowMapping
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db import repository
-from app.db.session import Database, is_server_trouble
-from app.errors import AppError, InternalError, RecipientLimitReached
+from app.db.session import Database
+from app.deadline import Deadline
+from app.errors import (
+    AppError,
+    DatabaseUnavailable,
+    IdempotencyKeyInUse,
+    IdempotencyKeyReused,
+    InternalError,
+    RecipientLimitReached,
+    RowLocked,
+)
 from app.schemas import mailbox
 
 log = structlog.get_logger()
@@ -22,6 +32,8 @@ log = structlog.get_logger()
 _ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 # The API publishes what it has stored at once; the relay looks after what is not claimed by then.
 _GRACE_SECONDS = 5
+# For a batch whose rows must be stored one by one.
+_ALONE_SECONDS = 1
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,7 @@ class Submission:
     kind: str
     payload: dict[str, Any]
     recipient: str | None = None
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,67 +54,125 @@ class SubmissionRules:
     exempt_recipient: str
 
 
-def new_task_id() -> str:
-    """36 characters of base32hex: 48 bits of milliseconds, which keep the index dense, and 128 random ones.
+@dataclass(frozen=True)
+class Receipt:
+    """The id under which a task is stored for good."""
 
-    So many, because whoever has an id may read its task.
-    """
-    number = (time.time_ns() // 1_000_000 & (1 << 48) - 1) << 128 | secrets.randbits(128)
-    return "".join(_ALPHABET[number >> shift & 31] for shift in range(175, -1, -5))
+    task_id: str
+    # False: an earlier submission under the same key did that, and this one is answered the same.
+    stored: bool
+
+
+Row = dict[str, Any]
+Insert = Callable[[list[Row]], Sequence[RowMapping]]
+
+
+def task_id_at(milliseconds: int, number: int) -> str:
+    """36 characters of base32hex: 48 bits of time, which keep the index dense, and 128 of the number."""
+    bits = (milliseconds & (1 << 48) - 1) << 128 | number
+    return "".join(_ALPHABET[bits >> shift & 31] for shift in range(175, -1, -5))
+
+
+def new_task_id() -> str:
+    """With 128 random bits, because whoever has an id may read its task."""
+    return task_id_at(time.time_ns() // 1_000_000, secrets.randbits(128))
 
 
 def submit(
     database: Database, submissions: Sequence[Submission], rules: SubmissionRules
-) -> list[str | AppError]:
-    """For each submission, in order: the id under which it is stored for good, or why it is not stored.
+) -> list[Receipt | AppError]:
+    """For each submission, in order: its receipt, or why it is not stored.
 
     Raises DatabaseUnavailable for all of them.
     """
+
+    def insert(rows: list[Row]) -> Sequence[RowMapping]:
+        with database.connection() as connection:
+            return repository.insert(
+                connection, rows, limit=rules.recipient_limit_per_hour, grace_seconds=_GRACE_SECONDS
+            )
+
     rows = [_row(submission, rules) for submission in submissions]
-    with database.connection() as connection:
-        try:
-            answers = _store(connection, rows, rules)
-        except (SQLAlchemyError, ValueError) as error:
-            if is_server_trouble(error):
-                raise
-            # One row that the database refuses must not fail its neighbours.
-            answers = [_store_alone(connection, row, rules) for row in rows]
-    stored = [answer for answer in answers if isinstance(answer, str)]
-    if stored:
-        log.info("task.accepted", task_ids=stored)
-    return answers
+    # Of several under one key the first is stored; the others are answered as if they had come later.
+    leading: dict[str, Row] = {}
+    for row in rows:
+        leading.setdefault(row["idempotency_digest"] or row["id"], row)
+    answers = dict(zip(leading, _store([*leading.values()], insert), strict=True))
+    receipts = [answer for answer in answers.values() if isinstance(answer, Receipt)]
+    if accepted := [receipt.task_id for receipt in receipts if receipt.stored]:
+        log.info("task.accepted", task_ids=accepted)
+    return [_answer_to(row, leading, answers) for row in rows]
 
 
-def _row(submission: Submission, rules: SubmissionRules) -> dict[str, Any]:
-    counted = submission.recipient is not None and submission.recipient != rules.exempt_recipient
+def _row(submission: Submission, rules: SubmissionRules) -> Row:
+    recipient, key = submission.recipient, submission.idempotency_key
+    counted = recipient is not None and recipient != rules.exempt_recipient
+    payload = json.dumps(submission.payload, sort_keys=True)
     return {
         "id": new_task_id(),
         "kind": submission.kind,
-        "payload": json.dumps(submission.payload),
-        "recipient_digest": _digest(submission.recipient) if counted and submission.recipient else None,
+        "payload": payload,
+        "recipient_digest": _digest(mailbox(recipient)) if recipient is not None and counted else None,
+        "idempotency_digest": None if key is None else _digest(key),
+        "fingerprint": None if key is None else _digest(f"{submission.kind} {payload}"),
     }
 
 
-def _digest(recipient: str) -> str:
-    return hashlib.blake2b(mailbox(recipient).encode(), digest_size=16).hexdigest()
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _store(
-    connection: Connection, rows: list[dict[str, Any]], rules: SubmissionRules
-) -> list[str | AppError]:
-    limit = rules.recipient_limit_per_hour
-    answers = repository.insert(connection, rows, limit=limit, grace_seconds=_GRACE_SECONDS)
+def _store(rows: list[Row], insert: Insert) -> list[Receipt | AppError]:
+    try:
+        found = insert(rows)
+    except (RowLocked, SQLAlchemyError, ValueError):
+        # One that waits for another transaction, or that the database refuses, must not fail its neighbours.
+        # Within a limit, for what holds one may hold all.
+        deadline = Deadline(_ALONE_SECONDS)
+        return [_store_alone(row, insert, deadline) for row in rows]
     return [
-        answer["id"] if answer["stored"] else RecipientLimitReached(retry_after_seconds=answer["retry_after"])
-        for answer in answers
+        _answer(row, outcome) or _store_alone(row, insert, Deadline(_ALONE_SECONDS))
+        for row, outcome in zip(rows, found, strict=True)
     ]
 
 
-def _store_alone(connection: Connection, row: dict[str, Any], rules: SubmissionRules) -> str | AppError:
+def _store_alone(row: Row, insert: Insert, deadline: Deadline) -> Receipt | AppError:
+    if not deadline.remaining():
+        raise DatabaseUnavailable
     try:
-        return _store(connection, [row], rules)[0]
-    except (SQLAlchemyError, ValueError) as error:
-        if is_server_trouble(error):
+        # The second time sees what another transaction stored during the first.
+        return _answer(row, insert([row])[0]) or _answer(row, insert([row])[0]) or IdempotencyKeyInUse()
+    except RowLocked:
+        if row["idempotency_digest"] is None:
             raise
+        return IdempotencyKeyInUse()
+    except (SQLAlchemyError, ValueError):
         log.exception("task.refused_by_database", task_id=row["id"])
         return InternalError()
+
+
+def _answer(row: Row, outcome: RowMapping) -> Receipt | AppError | None:
+    """None: the key was stored by another transaction while this one looked."""
+    if outcome["stored"]:
+        return Receipt(outcome["id"], stored=True)
+    if outcome["known_fingerprint"] is not None:
+        return _repeated(row, outcome["known_fingerprint"], outcome["id"])
+    if outcome["over_limit"]:
+        return RecipientLimitReached(retry_after_seconds=outcome["retry_after"])
+    return None
+
+
+def _answer_to(
+    row: Row, leading: dict[str, Row], answers: dict[str, Receipt | AppError]
+) -> Receipt | AppError:
+    key = row["idempotency_digest"] or row["id"]
+    answer = answers[key]
+    if row is leading[key] or isinstance(answer, AppError):
+        return answer
+    return _repeated(row, leading[key]["fingerprint"], answer.task_id)
+
+
+def _repeated(row: Row, fingerprint: str, task_id: str) -> Receipt | AppError:
+    if hmac.compare_digest(fingerprint, row["fingerprint"]):
+        return Receipt(task_id, stored=False)
+    return IdempotencyKeyReused()

@@ -2,19 +2,21 @@
 
 import socket
 import threading
+from functools import partial
 from typing import Any
 
 from celery import Celery, signals
 from celery.exceptions import Ignore, Retry
 
-from app import broker, logs, relay
+from app import broker, kinds, logs, relay
 from app.db.session import Database
 from app.errors import DatabaseUnavailable
 from app.kinds.tools import Tools
 from app.mail.mailer import SmtpMailer
-from app.services import execution
-from app.services.execution import End, ExecutionRules
+from app.services.execution import End, ExecutionRules, Executor
+from app.services.leases import Leases
 from app.settings import WorkerSettings
+from app.worker import apart
 from app.worker.heartbeat import Heartbeat, loop_step
 
 # A claim and its record are short, so few connections serve many threads.
@@ -31,14 +33,16 @@ def run(settings: WorkerSettings) -> None:
     node = f"worker-{settings.colour}-{settings.release}@{socket.gethostname()}"
     database = Database(settings, pool_size=_CONNECTIONS)
     heartbeat = Heartbeat(database, broker.Publisher(settings), node=node, release=settings.release)
+    executor = create_executor(settings, database, node)
     stop = threading.Event()
     threads = [
         threading.Thread(target=relay.run, args=(settings, database, stop), name="relay", daemon=True),
+        threading.Thread(target=executor.leases.run, args=(database, stop), name="leases", daemon=True),
         threading.Thread(target=heartbeat.run, args=(stop,), name="heartbeat", daemon=True),
     ]
     for thread in threads:
         thread.start()
-    app = create_worker(settings, database, node)
+    app = create_worker(settings, executor)
     app.steps["consumer"].add(loop_step(heartbeat))
     try:
         app.worker_main(_arguments(settings, node))
@@ -46,21 +50,33 @@ def run(settings: WorkerSettings) -> None:
         stop.set()
 
 
-def create_worker(settings: WorkerSettings, database: Database, node: str) -> Celery:
+def create_executor(settings: WorkerSettings, database: Database, node: str) -> Executor:
+    """What does the tasks."""
+    tools = Tools(SmtpMailer(settings), settings.mail_from)
+    return Executor(
+        database=database,
+        leases=Leases(
+            lease_seconds=settings.lease_seconds, task_timeout_seconds=settings.task_timeout_seconds
+        ),
+        rules=ExecutionRules(
+            worker=node,
+            max_attempts=settings.max_attempts,
+            max_deaths=settings.max_deaths,
+            retry_pause_seconds=settings.retry_pause_seconds,
+            retry_pause_max_seconds=settings.retry_pause_max_seconds,
+        ),
+        work=partial(kinds.work, tools=tools),
+        work_apart=partial(apart.work, timeout_seconds=settings.task_timeout_seconds),
+    )
+
+
+def create_worker(settings: WorkerSettings, executor: Executor) -> Celery:
     """The Celery application with its task."""
     app = broker.celery_app(settings)
-    tools = Tools(SmtpMailer(settings), settings.mail_from)
-    rules = ExecutionRules(
-        worker=node,
-        lease_seconds=settings.lease_seconds,
-        max_attempts=settings.max_attempts,
-        retry_pause_seconds=settings.retry_pause_seconds,
-        retry_pause_max_seconds=settings.retry_pause_max_seconds,
-    )
 
     @app.task(name=broker.RUN_TASK, throws=(TaskFailed,))  # type: ignore[untyped-decorator]
     def run_task(task_id: str) -> None:
-        translate(database, task_id, tools, rules)
+        translate(executor, task_id)
 
     @signals.setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]
     def set_up_logging(**_: Any) -> None:
@@ -69,13 +85,13 @@ def create_worker(settings: WorkerSettings, database: Database, node: str) -> Ce
     return app
 
 
-def translate(database: Database, task_id: str, tools: Tools, rules: ExecutionRules) -> None:
+def translate(executor: Executor, task_id: str) -> None:
     """Does the task and says to Celery how it ended.
 
     Celery's own retry is never used: the row says when, and the relay publishes it then.
     """
     try:
-        outcome = execution.run(database, task_id, tools, rules)
+        outcome = executor.run(task_id)
     except DatabaseUnavailable as error:
         raise Retry("the database is away; the relay repeats it", exc=error) from error
     match outcome.end:

@@ -36,7 +36,8 @@ def test_production_as_committed_is_refused_by_name(deploy: Deploy) -> None:
         ({"app_stack_mail_from": "two words@steadfast.test"}, "app_stack_mail_from"),
         ({"app_stack_smoke_test_recipient": ""}, "app_stack_smoke_test_recipient"),
         ({"app_stack_client_posts_per_minute": 0}, "app_stack_client_posts_per_minute"),
-        ({"app_stack_smtp_timeout_seconds": 60}, "app_stack_lease_seconds"),
+        ({"app_stack_database_timeout_seconds": 4}, "app_stack_lease_seconds"),
+        ({"app_stack_smtp_timeout_seconds": 300}, "app_stack_task_timeout_seconds"),
     ],
     ids=str,
 )

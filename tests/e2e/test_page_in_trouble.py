@@ -87,22 +87,31 @@ def test_after_the_countdown_the_same_can_be_sent_again(visit: Callable[..., Vis
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
-def test_a_lost_answer_is_explained_and_not_repeated(
+def test_a_lost_answer_is_explained_and_sent_again_as_the_same_task(
     visit: Callable[..., Visit], screenshot: Callable[..., None]
 ) -> None:
-    posts: list[str | None] = []
+    keys: list[str] = []
 
     def lose(route: Route) -> None:
-        posts.append(route.request.post_data)
+        keys.append(route.request.headers["idempotency-key"])
         route.abort("connectionreset")
 
     visited = visit(routes={POST: lose})
-    visited.submit("somebody@example.com", "Keep me.")
     page = visited.page
-    expect(page.get_by_role("alert")).to_contain_text("may or may not have been accepted")
+    lost = page.get_by_role("alert").get_by_text("may or may not have been accepted")
+    visited.submit("somebody@example.com", "Keep me.")
+    expect(lost).to_be_visible()
     expect(page.locator("#message")).to_have_value("Keep me.")
     screenshot(page, "trouble-lost-answer")
-    assert len(posts) == 1, "sending again is the visitor's choice"
+    assert len(keys) == 1, "sending again is the visitor's choice"
+    for message in ("Keep me.", "Another one."):
+        page.locator("#message").fill(message)
+        with page.expect_request(POST):
+            page.locator("#send").click()
+        expect(page.locator("#send")).to_have_text("Send")
+    assert keys[1] == keys[0], "so that it is not sent twice"
+    assert keys[2] != keys[0], "what is written anew is another task"
+    assert len(keys[0]) >= 16
     visited.complaints = [line for line in visited.complaints if "ERR_CONNECTION_RESET" not in line]
 
 

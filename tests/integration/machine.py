@@ -136,6 +136,14 @@ class Machine:
             cursor.execute("LOCK TABLE tasks IN EXCLUSIVE MODE")
             yield
 
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Any]:
+        """A transaction of somebody else, for statements that wait for it; committed at the end."""
+        with contextlib.closing(self._connect()) as connection, connection.cursor() as cursor:
+            cursor.execute("BEGIN")
+            yield cursor
+            cursor.execute("COMMIT")
+
     def _connect(self) -> Any:
         # The application's wait callback must not apply here.
         connection = psycopg2.connect(

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.db.schema import HEAD
 from tests.integration.conftest import Mailbox
 from tests.integration.machine import Machine, Process, eventually
 
@@ -180,7 +181,7 @@ def test_ready_says_what_is_not(api: httpx.Client, parts: Machine, live_worker: 
     assert ready(api)[2] == ["schema"]
     parts.sql("UPDATE alembic_version SET version_num = '9999'")
     assert ready(api)[2] == [], "a newer schema is no reason"
-    parts.sql("UPDATE alembic_version SET version_num = '0001'")
+    parts.sql("UPDATE alembic_version SET version_num = %s", HEAD)
 
 
 def test_ready_is_in_time_when_parts_are_frozen(

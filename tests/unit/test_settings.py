@@ -108,7 +108,8 @@ def test_a_refusal_repeats_no_secret(environment: Environment) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"LEASE_SECONDS": "20"}, "lease_seconds must be longer"),
+        ({"LEASE_SECONDS": "5"}, "lease_seconds must be at least"),
+        ({"TASK_TIMEOUT_SECONDS": "20"}, "task_timeout_seconds must be longer"),
         ({"SMTP_USERNAME": "mailer"}, "smtp_password must not be empty"),
     ],
 )

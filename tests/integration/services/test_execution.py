@@ -4,23 +4,26 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
+from app import kinds
 from app.db import repository
 from app.db.session import Database
-from app.errors import PermanentError, TransientError
+from app.errors import PermanentError, TransientError, WorkerDied
 from app.kinds.tools import Tools
 from app.mail.mailer import RecordingMailer
-from app.services import execution
-from app.services.execution import End, ExecutionRules
-from app.services.submission import Submission, SubmissionRules, submit
+from app.services.execution import End, ExecutionRules, Executor, Outcome, Work
+from app.services.leases import Leases
+from app.services.submission import Receipt, Submission, SubmissionRules, submit
 from tests.integration.machine import Machine
 
 RULES = ExecutionRules(
-    worker="worker-one", lease_seconds=30, max_attempts=3, retry_pause_seconds=0.1, retry_pause_max_seconds=1
+    worker="worker-one", max_attempts=3, max_deaths=4, retry_pause_seconds=0.1, retry_pause_max_seconds=1
 )
+EXPIRE = "UPDATE tasks SET lease_expires_at = now() - interval '1 second'"
 
 
 class HookedMailer(RecordingMailer):
@@ -35,8 +38,22 @@ class HookedMailer(RecordingMailer):
         return super().send(message)
 
 
-def tools(mailer: RecordingMailer) -> Tools:
-    return Tools(mailer, "tasks@example.com")
+def executor(
+    database: Database,
+    mailer: RecordingMailer,
+    rules: ExecutionRules = RULES,
+    *,
+    apart: Work | None = None,
+    leases: Leases | None = None,
+) -> Executor:
+    """A worker's, with this mailer."""
+    work = partial(kinds.work, tools=Tools(mailer, "tasks@example.com"))
+    leases = leases or Leases(lease_seconds=30, task_timeout_seconds=60)
+    return Executor(database, leases, rules, work, apart or work)
+
+
+def run(database: Database, task_id: str, mailer: RecordingMailer, rules: ExecutionRules = RULES) -> Outcome:
+    return executor(database, mailer, rules).run(task_id)
 
 
 @pytest.fixture
@@ -47,8 +64,8 @@ def task_id(database: Database) -> str:
         [Submission("notify", {"email": "a@example.com"}, recipient="a@example.com")],
         SubmissionRules(5, "smoke@example.com"),
     )
-    assert isinstance(accepted, str)
-    return accepted
+    assert isinstance(accepted, Receipt)
+    return accepted.task_id
 
 
 def row(parts: Machine, columns: str) -> tuple[Any, ...]:
@@ -57,8 +74,8 @@ def row(parts: Machine, columns: str) -> tuple[Any, ...]:
 
 def test_a_task_succeeds_once(database: Database, parts: Machine, task_id: str) -> None:
     mailer = RecordingMailer()
-    assert execution.run(database, task_id, tools(mailer), RULES).end is End.SUCCEEDED
-    assert execution.run(database, task_id, tools(mailer), RULES).end is End.NOTHING
+    assert run(database, task_id, mailer).end is End.SUCCEEDED
+    assert run(database, task_id, mailer).end is End.NOTHING
     assert len(mailer.sent) == 1
     assert row(parts, "status, attempts, deaths, worker, error, lease_expires_at") == (
         "succeeded", 1, 0, "worker-one", None, None,
@@ -70,7 +87,7 @@ def test_a_task_succeeds_once(database: Database, parts: Machine, task_id: str) 
     "message", ["0" * 36, "garbage", "", "\x00", "'; DROP TABLE tasks; --", "x" * 100_000]
 )
 def test_a_message_about_no_task_does_nothing(database: Database, parts: Machine, message: str) -> None:
-    assert execution.run(database, message, tools(RecordingMailer()), RULES).end is End.NOTHING
+    assert run(database, message, RecordingMailer()).end is End.NOTHING
 
 
 def test_of_many_at_once_one_has_it(database: Database, task_id: str) -> None:
@@ -80,7 +97,7 @@ def test_of_many_at_once_one_has_it(database: Database, task_id: str) -> None:
 
     def race(worker: str) -> None:
         barrier.wait()
-        ends.append(execution.run(database, task_id, tools(mailer), replace(RULES, worker=worker)).end)
+        ends.append(run(database, task_id, mailer, replace(RULES, worker=worker)).end)
 
     threads = [threading.Thread(target=race, args=(f"worker-{number}",)) for number in range(5)]
     for thread in threads:
@@ -99,13 +116,13 @@ def test_while_a_lease_runs_nobody_else_has_it_and_afterwards_the_old_one_change
 
     def meanwhile() -> None:
         """The first worker is in the middle of its mail; then it sleeps past its lease."""
-        second.append(execution.run(database, task_id, tools(new_mailer), RULES).end)
-        parts.sql("UPDATE tasks SET lease_expires_at = now() - interval '1 second'")
+        second.append(run(database, task_id, new_mailer).end)
+        parts.sql(EXPIRE)
         newer = replace(RULES, worker="worker-two")
         failing = RecordingMailer(PermanentError("refused", "550 no"))
-        second.append(execution.run(database, task_id, tools(failing), newer).end)
+        second.append(run(database, task_id, failing, newer).end)
 
-    assert execution.run(database, task_id, tools(HookedMailer(meanwhile)), RULES).end is End.NOTHING
+    assert run(database, task_id, HookedMailer(meanwhile)).end is End.NOTHING
     assert second == [End.NOTHING, End.FAILED]
     assert row(parts, "status, worker, fence, attempts, deaths, result") == (
         "failed", "worker-two", 2, 2, 1, None,
@@ -122,17 +139,23 @@ def test_an_old_worker_that_wakes_up_changes_nothing_of_the_newer_claim(
     newer: list[tuple[Any, ...]] = []
 
     def meanwhile() -> None:
-        parts.sql("UPDATE tasks SET lease_expires_at = now() - interval '1 second'")
+        parts.sql(EXPIRE)
         with database.connection() as connection:
             claimed = repository.claim(
-                connection, task_id, worker="worker-two", lease_seconds=30, max_attempts=3, exhausted="{}"
+                connection,
+                task_id,
+                worker="worker-two",
+                lease_seconds=30,
+                max_attempts=3,
+                max_deaths=4,
+                died="{}",
             )
         assert claimed is not None
         newer.append(row(parts, columns))
         if failure:
             raise failure
 
-    assert execution.run(database, task_id, tools(HookedMailer(meanwhile)), RULES).end is End.NOTHING
+    assert run(database, task_id, HookedMailer(meanwhile)).end is End.NOTHING
     assert newer[0][:4] == ("running", "worker-two", 2, 2)
     assert [row(parts, columns)] == newer
 
@@ -141,7 +164,7 @@ def test_a_transient_failure_is_tried_again_when_its_time_has_come(
     database: Database, parts: Machine, task_id: str
 ) -> None:
     mailer = RecordingMailer(TransientError("put_off", "451 later"))
-    assert execution.run(database, task_id, tools(mailer), RULES).end is End.RETRYING
+    assert run(database, task_id, mailer).end is End.RETRYING
     assert row(parts, "status, attempts, error->>'message', finished_at") == (
         "retrying",
         1,
@@ -150,10 +173,10 @@ def test_a_transient_failure_is_tried_again_when_its_time_has_come(
     )
     assert row(parts, "next_run_at > now() - interval '5 s' AND publish_at = next_run_at") == (True,)
     parts.sql("UPDATE tasks SET next_run_at = now() + interval '1 minute'")
-    assert execution.run(database, task_id, tools(mailer), RULES).end is End.NOTHING
+    assert run(database, task_id, mailer).end is End.NOTHING
     parts.sql("UPDATE tasks SET next_run_at = now()")
     mailer.failure = None
-    assert execution.run(database, task_id, tools(mailer), RULES).end is End.SUCCEEDED
+    assert run(database, task_id, mailer).end is End.SUCCEEDED
     assert row(parts, "status, attempts, error") == ("succeeded", 2, None)
 
 
@@ -162,7 +185,7 @@ def test_the_last_transient_failure_is_final(database: Database, parts: Machine,
     ends = []
     for _ in range(4):
         parts.sql("UPDATE tasks SET next_run_at = now()")
-        ends.append(execution.run(database, task_id, tools(mailer), RULES).end)
+        ends.append(run(database, task_id, mailer).end)
     assert ends == [End.RETRYING, End.RETRYING, End.FAILED, End.NOTHING]
     assert row(parts, "status, attempts, error->>'reason'") == ("failed", 3, "put_off")
 
@@ -171,31 +194,65 @@ def test_a_permanent_failure_is_final_in_the_servers_words(
     database: Database, parts: Machine, task_id: str
 ) -> None:
     mailer = RecordingMailer(PermanentError("refused_by_mail_server", "550 No such user here"))
-    outcome = execution.run(database, task_id, tools(mailer), RULES)
+    outcome = run(database, task_id, mailer)
     assert (outcome.end, outcome.words) == (End.FAILED, "550 No such user here")
     assert row(parts, "status, attempts, error") == (
         "failed", 1, {"reason": "refused_by_mail_server", "message": "550 No such user here"},
     )  # fmt: skip
 
 
-def test_a_task_that_kills_its_workers_ends_as_failed(
+class Killed(BaseException):
+    """What the handler cannot catch, as the process's end."""
+
+
+def die() -> None:
+    raise Killed
+
+
+def test_a_task_that_kills_its_workers_runs_apart_and_ends_as_failed(
     database: Database, parts: Machine, task_id: str
 ) -> None:
-    class Killed(BaseException):
-        """What the handler cannot catch, as the process's end."""
+    def die_apart(*_: Any) -> dict[str, Any]:
+        raise WorkerDied("Its process ended with code -9.")
 
-    def die() -> None:
-        raise Killed
-
-    for _ in range(RULES.max_attempts):
+    rules = replace(RULES, max_attempts=10)
+    worker = executor(database, HookedMailer(die), rules, apart=die_apart)
+    for _ in range(2):
         with pytest.raises(Killed):
-            execution.run(database, task_id, tools(HookedMailer(die)), RULES)
-        parts.sql("UPDATE tasks SET lease_expires_at = now() - interval '1 second'")
-    outcome = execution.run(database, task_id, tools(RecordingMailer()), RULES)
-    assert outcome.end is End.FAILED
-    assert row(parts, "status, attempts, deaths, error->>'reason', lease_expires_at") == (
-        "failed", 3, 3, "worker_died", None,
+            worker.run(task_id)
+        parts.sql(EXPIRE)
+    assert worker.run(task_id).end is End.RETRYING
+    assert row(parts, "attempts, deaths, error->>'reason'") == (3, 3, "worker_died")
+    parts.sql("UPDATE tasks SET next_run_at = now()")
+    assert worker.run(task_id).end is End.FAILED
+    assert row(parts, "status, deaths, error->>'reason', lease_expires_at, finished_at IS NOT NULL") == (
+        "failed", 4, "worker_died", None, True,
     )  # fmt: skip
+
+
+def test_one_whose_workers_died_of_something_else_succeeds_apart(
+    database: Database, parts: Machine, task_id: str
+) -> None:
+    mailer = RecordingMailer()
+    apart = partial(kinds.work, tools=Tools(mailer, "tasks@example.com"))
+    worker = executor(database, HookedMailer(die), apart=apart)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            worker.run(task_id)
+        parts.sql(EXPIRE)
+    assert worker.run(task_id).end is End.SUCCEEDED
+    assert len(mailer.sent) == 1
+    assert row(parts, "status, attempts, deaths, error") == ("succeeded", 3, 2, None)
+
+
+def test_a_lease_that_ran_out_too_often_ends_the_task_when_it_is_claimed(
+    database: Database, parts: Machine, task_id: str
+) -> None:
+    parts.sql("UPDATE tasks SET status = 'running', deaths = 3, lease_expires_at = now()")
+    mailer = RecordingMailer()
+    assert run(database, task_id, mailer).end is End.FAILED
+    assert not mailer.sent
+    assert row(parts, "status, attempts, deaths, error->>'reason'") == ("failed", 0, 4, "worker_died")
 
 
 def test_when_the_limit_was_lowered_a_task_ends_with_its_own_error(
@@ -204,9 +261,9 @@ def test_when_the_limit_was_lowered_a_task_ends_with_its_own_error(
     mailer = RecordingMailer(TransientError("put_off", "451 later"))
     for _ in range(2):
         parts.sql("UPDATE tasks SET next_run_at = now()")
-        assert execution.run(database, task_id, tools(mailer), RULES).end is End.RETRYING
+        assert run(database, task_id, mailer).end is End.RETRYING
     parts.sql("UPDATE tasks SET next_run_at = now()")
-    outcome = execution.run(database, task_id, tools(mailer), replace(RULES, max_attempts=1))
+    outcome = run(database, task_id, mailer, replace(RULES, max_attempts=1))
     assert (outcome.end, outcome.words) == (End.FAILED, "451 later")
     assert row(parts, "status, attempts, deaths, error->>'reason', finished_at IS NOT NULL") == (
         "failed", 2, 0, "put_off", True,
@@ -217,7 +274,7 @@ def test_a_fault_of_ours_is_tried_again_and_shows_no_detail(
     database: Database, parts: Machine, task_id: str
 ) -> None:
     mailer = RecordingMailer(KeyError("private detail"))
-    assert execution.run(database, task_id, tools(mailer), RULES).end is End.RETRYING
+    assert run(database, task_id, mailer).end is End.RETRYING
     (error,) = row(parts, "error::text")
     assert "internal_error" in error
     assert "private" not in error
@@ -225,7 +282,7 @@ def test_a_fault_of_ours_is_tried_again_and_shows_no_detail(
 
 def test_a_kind_of_a_newer_release_waits_for_it(database: Database, parts: Machine, task_id: str) -> None:
     parts.sql("UPDATE tasks SET kind = 'tomorrow'")
-    assert execution.run(database, task_id, tools(RecordingMailer()), RULES).end is End.RETRYING
+    assert run(database, task_id, RecordingMailer()).end is End.RETRYING
     assert row(parts, "error->>'reason'") == ("unknown_kind",)
 
 
@@ -237,6 +294,62 @@ def test_an_end_is_recorded_once_the_database_is_back(
         frozen.__enter__()
         threading.Timer(2.5, frozen.__exit__, (None, None, None)).start()
 
-    outcome = execution.run(database, task_id, tools(HookedMailer(freeze_for_a_while)), RULES)
+    outcome = run(database, task_id, HookedMailer(freeze_for_a_while))
     assert outcome.end is End.SUCCEEDED
     assert row(parts, "status, attempts") == ("succeeded", 1)
+
+
+def test_work_that_takes_longer_than_its_lease_keeps_it(
+    database: Database, parts: Machine, task_id: str
+) -> None:
+    leases = Leases(lease_seconds=1, task_timeout_seconds=60)
+    stop = threading.Event()
+    renewing = threading.Thread(target=leases.run, args=(database, stop))
+    renewing.start()
+    others: list[End] = []
+
+    def work() -> None:
+        for _ in range(5):
+            time.sleep(0.5)
+            others.append(run(database, task_id, RecordingMailer()).end)
+
+    mailer = HookedMailer(work)
+    assert executor(database, mailer, leases=leases).run(task_id).end is End.SUCCEEDED
+    stop.set()
+    renewing.join()
+    assert others == [End.NOTHING] * 5
+    assert row(parts, "status, attempts, deaths, fence") == ("succeeded", 1, 0, 1)
+
+
+def test_work_that_hangs_loses_its_lease(database: Database, parts: Machine, task_id: str) -> None:
+    leases = Leases(lease_seconds=30, task_timeout_seconds=0.2)
+
+    def hang() -> None:
+        leases.renew(database)
+        first.append(row(parts, "lease_expires_at"))
+        time.sleep(0.3)
+        leases.renew(database)
+        first.append(row(parts, "lease_expires_at"))
+
+    first: list[tuple[Any, ...]] = []
+    executor(database, HookedMailer(hang), leases=leases).run(task_id)
+    assert first[0] == first[1]
+
+
+def test_an_old_claim_is_not_renewed(database: Database, parts: Machine, task_id: str) -> None:
+    parts.sql("UPDATE tasks SET status = 'running', fence = 7, lease_expires_at = now()")
+    with database.connection() as connection:
+        assert repository.renew(connection, {task_id: 6}, lease_seconds=30) == set()
+        assert repository.renew(connection, {task_id: 7}, lease_seconds=30) == {task_id}
+    assert row(parts, "lease_expires_at > now() + interval '20 s', publish_at = lease_expires_at") == (
+        True,
+        True,
+    )
+
+
+def test_an_end_after_the_lease_counts_while_nobody_else_has_claimed_the_task(
+    database: Database, parts: Machine, task_id: str
+) -> None:
+    mailer = HookedMailer(lambda: parts.sql(EXPIRE))
+    assert run(database, task_id, mailer).end is End.SUCCEEDED
+    assert row(parts, "status, deaths") == ("succeeded", 0)

@@ -1,10 +1,14 @@
 """Accepting: in one statement, each row for itself, within the recipient's limit."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from app.db.session import Database
 from app.errors import AppError, DatabaseUnavailable, InternalError, RecipientLimitReached
-from app.services.submission import Submission, SubmissionRules, submit
+from app.services import submission
+from app.services.submission import Receipt, Submission, SubmissionRules, submit
 from tests.integration.machine import Machine
 
 RULES = SubmissionRules(recipient_limit_per_hour=3, exempt_recipient="smoke@example.com")
@@ -15,13 +19,25 @@ def to(recipient: str, **payload: object) -> Submission:
     return Submission("notify", {"email": recipient, **payload}, recipient=recipient)
 
 
-def names(answers: list[str | AppError]) -> list[str]:
-    """ "stored", or the error's name."""
-    return ["stored" if isinstance(answer, str) else answer.name for answer in answers]
+def names(answers: list[Receipt | AppError]) -> list[str]:
+    """ "stored", "known", or the error's name."""
+    return [
+        answer.name if isinstance(answer, AppError) else "stored" if answer.stored else "known"
+        for answer in answers
+    ]
+
+
+def ids(answers: list[Receipt | AppError]) -> list[str]:
+    return [answer.task_id for answer in answers if isinstance(answer, Receipt)]
+
+
+def keyed(key: str, recipient: str = "a@example.com", **payload: object) -> Submission:
+    """A submission under a key."""
+    return Submission("notify", {"email": recipient, **payload}, recipient, key)
 
 
 def test_what_is_accepted_is_in_the_table_as_it_was_given(database: Database, parts: Machine) -> None:
-    (task_id,) = submit(database, [to("a@example.com", message="Grüße \\ ' \" %s :x 日本")], RULES)
+    (task_id,) = ids(submit(database, [to("a@example.com", message="Grüße \\ ' \" %s :x 日本")], RULES))
     columns = "id, kind, status, attempts, fence, payload, created_at = next_run_at, publish_at > now()"
     assert parts.sql(f"SELECT {columns} FROM tasks") == [
         (task_id, "notify", "queued", 0, 0,
@@ -30,10 +46,10 @@ def test_what_is_accepted_is_in_the_table_as_it_was_given(database: Database, pa
 
 
 def test_many_are_one_statement_and_keep_their_order(database: Database, parts: Machine) -> None:
-    answers = submit(database, [to(f"a{number}@example.com") for number in range(500)], RULES)
+    answers = ids(submit(database, [to(f"a{number}@example.com") for number in range(500)], RULES))
     assert len(set(answers)) == 500
     stored = dict(parts.sql("SELECT id, payload->>'email' FROM tasks"))
-    assert [stored[str(answer)] for answer in answers] == [f"a{number}@example.com" for number in range(500)]
+    assert [stored[answer] for answer in answers] == [f"a{number}@example.com" for number in range(500)]
     assert parts.sql("SELECT count(DISTINCT xmin::text) FROM tasks") == [(1,)]
 
 
@@ -87,3 +103,70 @@ def test_a_commit_that_fails_stores_nothing_and_says_so(database: Database, part
         parts.sql("DROP TRIGGER at_commit ON tasks; DROP FUNCTION refuse")
     assert parts.sql("SELECT count(*) FROM tasks") == [(0,)]
     assert names(submit(database, [to("a@example.com")], RULES)) == ["stored"]
+
+
+def test_the_same_key_and_body_are_one_task(database: Database, parts: Machine) -> None:
+    first = submit(database, [keyed("k1", message="x")], RULES)
+    parts.sql("UPDATE tasks SET status = 'failed', payload = '{}', erased_at = now()")
+    repeats = submit(database, [keyed("k1", message="x"), to("b@example.com"), keyed("k2")], RULES)
+    assert names(first + repeats) == ["stored", "known", "stored", "stored"]
+    assert ids(repeats)[0] == ids(first)[0]
+    assert parts.sql("SELECT count(*) FROM tasks") == [(3,)]
+
+
+def test_another_body_under_the_same_key_is_refused(database: Database, parts: Machine) -> None:
+    submit(database, [keyed("k1", message="x")], RULES)
+    others = [keyed("k1", message="y"), keyed("k1", "b@example.com", message="x"), keyed("k1")]
+    assert names(submit(database, others, RULES)) == ["idempotency_key_reused"] * 3
+    assert parts.sql("SELECT count(*) FROM tasks") == [(1,)]
+
+
+def test_a_key_many_times_in_one_batch_is_one_task_whatever_the_limit(
+    database: Database, parts: Machine
+) -> None:
+    batch = [keyed("k1")] * 100 + [keyed("k1", message="other"), keyed("k2")]
+    answers = submit(database, batch, RULES)
+    assert names(answers) == ["stored"] + ["known"] * 99 + ["idempotency_key_reused", "stored"]
+    assert len(set(ids(answers))) == 2
+    assert parts.sql("SELECT count(*) FROM tasks") == [(2,)]
+
+
+def test_a_key_many_times_from_many_processes_is_one_task(database: Database, parts: Machine) -> None:
+    with ThreadPoolExecutor(5) as pool:
+        rounds = list(pool.map(lambda _: submit(database, [keyed("k1"), to("b@x.example")], RULES), range(5)))
+    assert len({ids(answers)[0] for answers in rounds}) == 1
+    assert sorted(names(answers)[0] for answers in rounds) == ["known"] * 4 + ["stored"]
+    # The limit counts the same batch, and not what another process stores at this moment.
+    assert parts.sql("SELECT count(*) > 1 FROM tasks") == [(True,)]
+
+
+def test_a_key_that_is_in_flight_is_waited_for_and_holds_up_nobody_for_long(
+    database: Database, parts: Machine
+) -> None:
+    digest = submission._digest("k1")
+    with parts.transaction() as other:
+        other.execute(
+            "INSERT INTO tasks (id, kind, payload, idempotency_digest, fingerprint)"
+            f" VALUES ('first', 'notify', '{{}}', '{digest}', 'x')"
+        )
+        begun = time.monotonic()
+        answers = submit(database, [keyed("k1"), to("b@example.com"), keyed("k2")], RULES)
+        assert names(answers) == ["idempotency_key_in_use", "stored", "stored"]
+        assert time.monotonic() - begun < 2
+    assert names(submit(database, [keyed("k1")], RULES)) == ["idempotency_key_reused"]
+
+
+def test_a_key_of_a_task_that_was_not_stored_after_all_is_free(database: Database, parts: Machine) -> None:
+    submit(database, [to("a@example.com")] * 3, RULES)
+    assert names(submit(database, [keyed("k1")], RULES)) == ["recipient_limit_reached"]
+    parts.sql("UPDATE tasks SET created_at = now() - interval '61 minutes'")
+    assert names(submit(database, [keyed("k1")], RULES)) == ["stored"]
+
+
+def test_neither_a_key_nor_a_recipient_can_be_read_from_the_row_once_it_is_erased(
+    database: Database, parts: Machine
+) -> None:
+    submit(database, [keyed("a-key-of-somebody", "someone@example.com", message="words")], RULES)
+    (row,) = parts.sql("SELECT to_jsonb(tasks) - 'payload' FROM tasks")
+    for private in ("a-key-of", "someone", "words"):
+        assert private not in str(row)

@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.api.main import create_app
-from app.services.submission import Submission
+from app.services.submission import Receipt, Submission
 from app.settings import ApiSettings, load
 
 
@@ -17,7 +17,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
-        self.answer: Any = "0" * 36
+        self.answer: Any = Receipt("0" * 36, stored=True)
 
     async def ask(self, item: Any) -> Any:
         self.asked.append(item)

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from app.errors import DatabaseUnavailable, Overloaded, RecipientLimitReached, TaskNotFound
+from app.errors import (
+    DatabaseUnavailable,
+    IdempotencyKeyInUse,
+    Overloaded,
+    RecipientLimitReached,
+    TaskNotFound,
+)
+from app.services.submission import Receipt
 from tests.unit.api.conftest import Api
 
 GOOD = {"email": "someone@example.com"}
@@ -52,7 +59,7 @@ def assert_problem(answer: Any, status: int, name: str) -> dict[str, Any]:
     assert body["error"] == name
     assert body["message"].endswith(".")
     assert ("fields" in body) == (status == 422)
-    assert ("retry-after" in answer.headers) == (status in (429, 503))
+    assert ("retry-after" in answer.headers) == (status in (409, 429, 503))
     return body
 
 
@@ -105,6 +112,26 @@ def test_an_accepted_task_is_told_where_to_look(api: Api) -> None:
     (submitted,) = api.submitted
     assert submitted.payload == {"email": "Someone@example.com", "message": "a\nb"}
     assert submitted.recipient == "Someone@example.com"
+    assert submitted.idempotency_key is None
+
+
+def test_a_repeat_under_a_key_is_answered_the_same_and_says_so(api: Api) -> None:
+    key = {"Idempotency-Key": "0123456789abcdef"}
+    first = api.client.post("/notify/", json=GOOD, headers=key)
+    api.runtime.writer.answer = Receipt("0" * 36, stored=False)
+    second = api.client.post("/notify/", json=GOOD, headers=key)
+    assert (second.status_code, second.json()) == (first.status_code, first.json())
+    assert "idempotency-replayed" not in first.headers
+    assert second.headers["idempotency-replayed"] == "true"
+    assert [submission.idempotency_key for submission in api.submitted] == ["0123456789abcdef"] * 2
+
+
+@pytest.mark.parametrize("key", ["short", "x" * 256, "with a blank between", "umlaut-ä-umlaut-ä"])
+def test_an_absurd_key_is_refused(api: Api, key: str) -> None:
+    answer = api.client.post("/notify/", json=GOOD, headers={"Idempotency-Key": key.encode()})
+    assert answer.status_code == 422
+    assert answer.json()["fields"][0]["field"] == "idempotency-key"
+    assert not api.submitted
 
 
 @pytest.mark.parametrize(
@@ -113,6 +140,7 @@ def test_an_accepted_task_is_told_where_to_look(api: Api) -> None:
         (RecipientLimitReached(retry_after_seconds=1234), 429, "recipient_limit_reached", "1234"),
         (DatabaseUnavailable(), 503, "database_unavailable", "2"),
         (Overloaded(), 503, "overloaded", "2"),
+        (IdempotencyKeyInUse(), 409, "idempotency_key_in_use", "2"),
     ],
 )
 def test_a_refusal_says_when_to_come_back(

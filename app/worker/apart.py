@@ -1,0 +1,62 @@
+"""A task in a process of its own: poison kills that process, and neither the worker nor its neighbours.
+
+`python -m app.worker.apart` reads {task_id, kind, payload} from standard input and writes what came of it.
+"""
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from app import kinds, process
+from app.errors import PermanentError, TaskError, TransientError, WorkerDied
+from app.kinds.tools import Tools
+from app.mail.mailer import SmtpMailer
+from app.settings import WorkerSettings
+
+# One at a time: the container's memory holds one more process, not sixteen.
+_turn = threading.Lock()
+_ERRORS: dict[str, type[TaskError]] = {"transient": TransientError, "permanent": PermanentError}
+
+
+def work(task_id: str, kind: str, payload: dict[str, Any], *, timeout_seconds: float) -> dict[str, Any]:
+    """As kinds.work; raises WorkerDied when the process died, or had to be ended after the timeout."""
+    given = json.dumps({"task_id": task_id, "kind": kind, "payload": payload})
+    command = [sys.executable, "-m", "app.worker.apart"]
+    with _turn:
+        try:
+            # Its log lines go where this process's go.
+            ended = subprocess.run(  # noqa: S603 (our own module)
+                command, input=given, stdout=subprocess.PIPE, text=True, timeout=timeout_seconds, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise WorkerDied(f"It took longer than {timeout_seconds:g} s and was ended.") from None
+    if ended.returncode != 0:
+        raise WorkerDied(f"Its process ended with code {ended.returncode}.")
+    outcome: dict[str, Any] = json.loads(ended.stdout)
+    if "error" in outcome:
+        raise _ERRORS[outcome["error"]](outcome["reason"], outcome["message"])
+    result: dict[str, Any] = outcome["result"]
+    return result
+
+
+def main() -> None:
+    """Whatever a handler prints must not get between the answer's bytes, so standard output is kept aside."""
+    answer, sys.stdout = sys.stdout, sys.stderr
+    # Should memory run short, the kernel takes this process first.
+    Path("/proc/self/oom_score_adj").write_text("1000")
+    settings = process.begin(WorkerSettings)
+    given = json.load(sys.stdin)
+    outcome: dict[str, Any]
+    try:
+        outcome = {"result": kinds.work(**given, tools=Tools(SmtpMailer(settings), settings.mail_from))}
+    except TaskError as error:
+        name = "permanent" if isinstance(error, PermanentError) else "transient"
+        outcome = {"error": name, "reason": error.reason, "message": str(error)}
+    answer.write(json.dumps(outcome))
+
+
+if __name__ == "__main__":
+    main()
