@@ -2,10 +2,11 @@
 
 AppError                        an answer over HTTP
 ├── BadRequest             400  ├── RequestTooLarge        413  ├── InternalError          500
-├── NotFound               404  ├── InvalidInput           422  └── ServiceUnavailable     503
-│   └── TaskNotFound            │   └── IdempotencyKeyReused        ├── DatabaseUnavailable
-├── MethodNotAllowed       405  ├── TooManyRequests        429      │   └── RowLocked
-└── IdempotencyKeyInUse    409  │   └── RecipientLimitReached       └── Overloaded
+├── Unauthorized           401  ├── InvalidInput           422  └── ServiceUnavailable     503
+├── NotFound               404  │   └── IdempotencyKeyReused        ├── DatabaseUnavailable
+│   └── TaskNotFound            ├── TooManyRequests        429      │   └── RowLocked
+├── MethodNotAllowed       405  │   └── RecipientLimitReached       └── Overloaded
+└── IdempotencyKeyInUse    409
 TaskError                       why an attempt did not succeed
 ├── TransientError              another attempt may succeed
 │   └── WorkerDied              the process that did the work died of it, perhaps after it was done
@@ -22,6 +23,7 @@ class AppError(Exception):
 
     status: ClassVar[int] = 500
     message: ClassVar[str] = ""
+    headers: ClassVar[dict[str, str]] = {}
 
     def __init__(
         self,
@@ -43,6 +45,14 @@ class AppError(Exception):
 class BadRequest(AppError):
     status = 400
     message = "The request could not be read. Send a well-formed one."
+
+
+class Unauthorized(AppError):
+    """The same, whatever is wrong with the token."""
+
+    status = 401
+    message = "This address is for operators. Send their token."
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": "Bearer"}
 
 
 class NotFound(AppError):

@@ -88,6 +88,7 @@ class ApiSettings(DatabaseSettings, BrokerSettings):
     recipient_limit_per_hour: int = Field(5, ge=1)
     smoke_test_recipient: Address
     ready_max_task_age_seconds: float = Field(60, gt=0)
+    operator_token: Secret
 
 
 class RelaySettings(DatabaseSettings, BrokerSettings):
@@ -173,6 +174,6 @@ def _line(name: str, kind: str, problem: str, secrets_dir: str) -> str:
     problem = "is missing" if kind == "missing" else problem.removeprefix("Value error, ")
     if not name:
         return f"Settings do not fit together: {problem}. Each is set by app_stack_<name> in Ansible."
-    if name.endswith("_password"):
+    if name.endswith(("_password", "_token")):
         return f"{name}: {problem}. It is read from {secrets_dir}/app_{name}, which Ansible fills from SSM."
     return f"{PREFIX}{name.upper()}: {problem}. Set it in the environment, or app_stack_{name} in Ansible."

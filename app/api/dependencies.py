@@ -18,17 +18,20 @@ from app.settings import ApiSettings
 
 # All threads together.
 CLOSE_SECONDS = 10
+_OPERATORS_CONNECTIONS = 2
 
 
 @dataclass
 class Runtime:
-    """One writer, one reader, one publisher."""
+    """One writer, one reader, one publisher, and what operators need."""
 
     settings: ApiSettings
     database: Database
     publishing: PublishingThread
     writer: Batcher[Submission, Receipt]
     reader: Batcher[str, TaskStatus]
+    # Connections of their own: what operators ask may take long, and keeps no user waiting.
+    operators_database: Database
 
     def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
         """Ends the threads; what was accepted is published first, unless that takes too long."""
@@ -37,6 +40,7 @@ class Runtime:
         self.reader.close(deadline.remaining())
         self.publishing.close(deadline.remaining())
         self.database.close()
+        self.operators_database.close()
 
 
 def start(settings: ApiSettings) -> Runtime:
@@ -53,7 +57,14 @@ def start(settings: ApiSettings) -> Runtime:
     def read(task_ids: list[str]) -> list[TaskStatus | AppError]:
         return [*progress.look_up(database, task_ids)]
 
-    return Runtime(settings, database, publishing, Batcher("write", write), Batcher("read", read))
+    return Runtime(
+        settings,
+        database,
+        publishing,
+        Batcher("write", write),
+        Batcher("read", read),
+        Database(settings, pool_size=_OPERATORS_CONNECTIONS),
+    )
 
 
 async def runtime(request: Request) -> Runtime:

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import health, notify, task_status
+from app.api import health, notify, task_status, tasks
 from app.api.dependencies import start
 from app.errors import (
     AppError,
@@ -50,6 +50,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     )
     app.include_router(notify.router(settings.message_max_characters))
     app.include_router(task_status.router)
+    app.include_router(tasks.router)
     app.include_router(health.router)
     app.exception_handler(AppError)(_on_app_error)
     app.exception_handler(HTTPException)(_on_http_exception)
@@ -63,7 +64,7 @@ def _answer(error: AppError, headers: dict[str, str] | None = None) -> JSONRespo
     if error.fields is not None:
         body["fields"] = error.fields
     # A moment later the answer may be another.
-    headers = {"Cache-Control": "no-store"} | (headers or {})
+    headers = {"Cache-Control": "no-store"} | error.headers | (headers or {})
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)
     return JSONResponse(body, status_code=error.status, headers=headers)

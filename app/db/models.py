@@ -78,6 +78,8 @@ Index(
     tasks.c.finished_at,
     postgresql_where=tasks.c.finished_at.is_not(None) & tasks.c.erased_at.is_(None),
 )
+Index("tasks_status", tasks.c.status, tasks.c.id, postgresql_where=text(f"status <> '{Status.SUCCEEDED}'"))
+Index("tasks_claimed_again", tasks.c.id, postgresql_where=text("deaths > 0"))
 
 workers = Table(
     "workers",

@@ -259,6 +259,7 @@ def machine(directory: Path) -> Iterator[Machine]:
     (directory / "secrets").mkdir()
     for name in ("migrator", "database", "redis"):
         (directory / "secrets" / f"app_{name}_password").write_text(secrets.token_hex(16))
+    (directory / "secrets" / "app_operator_token").write_text(secrets.token_hex(16))
     make_certificates(directory)
     suffix = f"{os.getpid()}-{secrets.token_hex(3)}"
     made: list[str] = []

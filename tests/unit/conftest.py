@@ -22,6 +22,7 @@ SECRETS = {
     "app_database_password": "d4tabase-Pa55-of-the-test",
     "app_redis_password": "r3dis/Pa55+of@the:test",
     "app_migrator_password": "m1grator-Pa55-of-the-test",
+    "app_operator_token": "0perator-T0ken-of-the-test",
 }
 
 

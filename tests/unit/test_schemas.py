@@ -1,8 +1,23 @@
 """Addresses, text and the moves between statuses."""
 
+import re
+from pathlib import Path
+
 import pytest
 
-from app.schemas import MOVES, UNFINISHED, Status, mailbox, origins, plain_address, printable
+from app.schemas import (
+    FINAL,
+    MOVES,
+    OPERABLE,
+    REPLAYABLE,
+    UNFINISHED,
+    Operation,
+    Status,
+    mailbox,
+    origins,
+    plain_address,
+    printable,
+)
 
 REFUSED = {
     "nothing": "",
@@ -83,12 +98,33 @@ def test_everything_else_is_text(text: str) -> None:
     assert printable(text) == text
 
 
-def test_a_final_status_has_no_way_out() -> None:
-    assert {status for status in Status if status not in UNFINISHED} == {
-        Status.SUCCEEDED,
-        Status.FAILED,
-        Status.CANCELLED,
+def test_every_status_is_final_or_unfinished() -> None:
+    assert set(FINAL) == {Status.SUCCEEDED, Status.FAILED, Status.CANCELLED}
+    assert (*UNFINISHED, *FINAL) == tuple(Status)
+
+
+def test_a_final_status_is_left_by_a_replay_alone_and_success_never() -> None:
+    assert [MOVES[status] for status in FINAL] == [frozenset()] * 3
+    assert set(REPLAYABLE) == set(FINAL) - {Status.SUCCEEDED}
+    assert origins(Status.QUEUED) == [], "and nothing else leads back to the beginning"
+
+
+def test_operators_touch_no_running_task() -> None:
+    assert OPERABLE == {
+        Operation.CANCEL: ["queued", "retrying"],
+        Operation.RETRY: ["retrying"],
+        Operation.REPLAY: ["failed", "cancelled"],
     }
+
+
+def test_the_page_knows_every_status_and_which_are_final() -> None:
+    words = (Path(__file__).parents[2] / "frontend" / "words.js").read_text()
+    final = re.search(r"export const FINAL = \[(.+)\];", words)
+    headlines = re.search(r"export const HEADLINES = \{(.+?)\};", words, re.DOTALL)
+    assert final
+    assert headlines
+    assert re.findall(r'"(\w+)"', final[1]) == list(FINAL)
+    assert re.findall(r"(\w+):", headlines[1]) == list(Status)
 
 
 def test_every_status_says_where_it_may_go_and_every_move_leads_to_one() -> None:

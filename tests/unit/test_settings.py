@@ -16,6 +16,7 @@ from app.settings import (
     WorkerSettings,
     load,
 )
+from tests.unit.conftest import SECRETS
 
 Environment = Callable[..., None]
 PROCESSES = [ApiSettings, WorkerSettings, RelaySettings, MigrateSettings, FlowerSettings]
@@ -30,7 +31,7 @@ def test_each_process_loads_what_a_deployment_sets(environment: Environment, pro
 @pytest.mark.parametrize(
     ("process", "secrets"),
     [
-        (ApiSettings, ["app_database_password", "app_redis_password"]),
+        (ApiSettings, ["app_database_password", "app_operator_token", "app_redis_password"]),
         (WorkerSettings, ["app_database_password", "app_redis_password"]),
         (RelaySettings, ["app_database_password", "app_redis_password"]),
         (MigrateSettings, ["app_database_password", "app_migrator_password"]),
@@ -40,13 +41,14 @@ def test_each_process_loads_what_a_deployment_sets(environment: Environment, pro
 def test_each_process_needs_its_own_secrets_and_no_other(
     environment: Environment, process: type[Settings], secrets: list[str]
 ) -> None:
-    environment(**dict.fromkeys(["app_database_password", "app_redis_password", "app_migrator_password"]))
+    environment(**dict.fromkeys(SECRETS))
     with pytest.raises(SettingsRefused) as refused:
         load(process)
     assert sorted(line.split(":")[0] for line in refused.value.lines) == [
         name.removeprefix("app_") for name in sorted(secrets)
     ]
     assert all("SSM" in line for line in refused.value.lines)
+    assert all(f"/app_{line.split(':')[0]}," in line for line in refused.value.lines)
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,19 @@ from app.settings import ApiSettings, load
 from tests.integration.machine import Machine
 
 EXAMPLES = 100
-# Only a request with a body can be wrong in its form.
+# Only a request with a body or a query can be wrong in its form.
 OPERATIONS = [
     ("/notify/", "POST", GenerationMode.POSITIVE),
     ("/notify/", "POST", GenerationMode.NEGATIVE),
     ("/task_status/{task_id}", "GET", GenerationMode.POSITIVE),
+    ("/tasks", "GET", GenerationMode.POSITIVE),
+    ("/tasks", "GET", GenerationMode.NEGATIVE),
+    ("/tasks/counts", "GET", GenerationMode.POSITIVE),
+    *[
+        (f"/tasks/{what}", "POST", mode)
+        for what in ("cancel", "retry", "replay")
+        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+    ],
     ("/health", "GET", GenerationMode.POSITIVE),
     ("/health/ready", "GET", GenerationMode.POSITIVE),
 ]
@@ -39,6 +47,8 @@ def app(parts: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[FastAPI]:
 def test_every_answer_is_as_described(app: FastAPI, path: str, method: str, mode: GenerationMode) -> None:
     """All of schemathesis' checks, on valid requests and on others."""
     numbers = count()
+    token = load(ApiSettings).operator_token.get_secret_value()
+    headers = {"Authorization": f"Bearer {token}"} if path.startswith("/tasks") else {}
     operation = schemathesis.openapi.from_asgi("/openapi.json", app)[path][method]
 
     @given(case=operation.as_strategy(generation_mode=mode))
@@ -54,7 +64,7 @@ def test_every_answer_is_as_described(app: FastAPI, path: str, method: str, mode
         if mode is GenerationMode.POSITIVE and case.headers and "idempotency-key" in case.headers:
             # Each valid request under a key of its own; one key with two bodies is another test's.
             case.headers["idempotency-key"] = f"{case.headers['idempotency-key'][:200]}{next(numbers)}"
-        case.call_and_validate()
+        case.call_and_validate(headers=headers)
 
     check()
 

@@ -33,6 +33,7 @@ class NoRuntime:
     settings: ApiSettings
     writer: Recorder = field(default_factory=Recorder)
     reader: Recorder = field(default_factory=Recorder)
+    operators_database: str = "the operators' database"
 
 
 @dataclass

@@ -48,7 +48,7 @@ def test_threads_that_hang_cost_one_time_limit_and_not_one_each(environment: Cal
     async def ask_both() -> None:
         await asyncio.gather(*(ask_in_vain(batcher) for batcher in batchers))
         begun = time.monotonic()
-        Runtime(settings, Database(settings), publishing, *batchers).close(0.5)
+        Runtime(settings, Database(settings), publishing, *batchers, Database(settings)).close(0.5)
         taken = time.monotonic() - begun
         released.set()
         assert taken < 0.9
