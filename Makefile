@@ -13,12 +13,14 @@ export MOLECULE_COMMAND_BORDERS := false
 
 PLAYBOOK = ansible-playbook --inventory inventory/$(ENV)
 SANDBOX_PLAYBOOK = ansible-playbook --inventory inventory/sandbox
+WHICH = $(if $(TASK),--extra-vars "task_operations_task_ids='$(TASK)'") $(if $(STATUS),--extra-vars task_operations_status=$(STATUS)) \
+  $(if $(OLDER_THAN),--extra-vars task_operations_older_than=$(OLDER_THAN)) $(if $(LIMIT),--extra-vars task_operations_limit=$(LIMIT))
 LOCK = uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate $(if $(UPGRADE),--upgrade)
 .DEFAULT_GOAL := help
-.PHONY: help set-up up down check test scenario deploy status smoke-test verify lock format clean
+.PHONY: help set-up up down check test scenario deploy status tasks cancel-tasks retry-tasks replay-tasks smoke-test verify lock format clean
 
 help: ## Show this
-	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name words; do printf '  make %-11s %s\n' "$$name" "$$words"; done
+	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name words; do printf '  make %-12s %s\n' "$$name" "$$words"; done
 
 set-up: ## Install the tool set into .venv (every other target does so by itself)
 	@.ci/set-up
@@ -48,6 +50,18 @@ deploy: set-up ## Deploy the application and nothing below it: make deploy ENV=p
 
 status: set-up ## Show containers and readiness: make status ENV=production
 	@$(PLAYBOOK) playbooks/show-status.yml
+
+tasks: set-up ## Count and list tasks: make tasks ENV=production STATUS=failed OLDER_THAN=2h LIMIT=20
+	@$(PLAYBOOK) $(WHICH) playbooks/list-tasks.yml
+
+cancel-tasks: set-up ## Call off what is queued or retrying: make cancel-tasks TASK=<id>, or STATUS=queued OLDER_THAN=2h
+	@$(PLAYBOOK) $(WHICH) playbooks/cancel-tasks.yml
+
+retry-tasks: set-up ## Try now what waits for its next attempt: make retry-tasks TASK=<id>, or STATUS=retrying
+	@$(PLAYBOOK) $(WHICH) playbooks/retry-tasks.yml
+
+replay-tasks: set-up ## Begin anew what failed or was cancelled: make replay-tasks TASK=<id>, or STATUS=failed OLDER_THAN=2h
+	@$(PLAYBOOK) $(WHICH) playbooks/replay-tasks.yml
 
 smoke-test: set-up ## Send one task through the front door: make smoke-test ENV=production
 	@$(PLAYBOOK) playbooks/smoke-test.yml

@@ -29,9 +29,10 @@ PARAMETERS = {
     "database/migrator_password": "made-up-Migrator'Word\"2",
     "redis/password": "made-up-Redis Word 3",
     "flower/password": "made-up-Flower{{Word}}4",
+    "operator/token": "made-up-0perators.Word=6",
     "smtp/password": "made-up-Mail\\Word%5",
 }
-PASSWORDS = {name: value for name, value in PARAMETERS.items() if name.endswith("password")}
+PASSWORDS = {name: value for name, value in PARAMETERS.items() if name.endswith(("password", "token"))}
 
 # What an operator fills in; the sandbox brings its own.
 FILLED_IN = {

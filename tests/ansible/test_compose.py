@@ -14,7 +14,7 @@ from tests.ansible.rendering import PASSWORDS, ROOT, Deployment, read_yaml
 PUBLISHED = ["80:8080", "8000:8000", "8501:8501", "5555:5555"]
 # The secrets that each kind of service reads, and no other.
 SECRETS = {
-    "api": {"app_database_password", "app_redis_password"},
+    "api": {"app_database_password", "app_operator_token", "app_redis_password"},
     "worker": {"app_database_password", "app_redis_password", "app_smtp_password"},
     "flower": {"app_redis_password"},
     "migrate": {"app_database_password", "app_migrator_password"},

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from app import errors
+from app.api import tasks
 from tests.ansible.conftest import Deploy
 from tests.ansible.nginx_syntax import Directive, parse, walk
 from tests.ansible.rendering import PASSWORDS, Deployment
@@ -112,12 +113,13 @@ def test_the_api_is_reached_by_the_socket_that_a_release_renames(front: Front) -
 
 
 CLOSED = [["return", "404"]]
+OPERATORS = "~ ^/tasks(/[a-z]+)?$"
 
 
 def test_each_port_leads_where_it_should_and_nowhere_else(front: Front) -> None:
     wanted = {
         PAGE: {"= /", "= /notify/", "/task_status/"},
-        API: {"= /notify/", "/task_status/", "= /openapi.json"},
+        API: {"= /notify/", "/task_status/", "= /openapi.json", OPERATORS},
         HEALTH: {"= /", "= /ready"},
     }
     for port, locations in wanted.items():
@@ -146,6 +148,35 @@ def test_every_way_to_submit_is_limited(front: Front) -> None:
     assert f"rate={limit}r/m" in zones["zone=posts"]
     assert ["limit_req", "zone=flower"] in [d.words[:2] for d in front.locations(FLOWER)["/"]]
     assert [d.arguments for d in front.all("limit_req_status")] == [["429"]]
+
+
+def test_operators_have_their_paths_on_the_ports_that_are_not_the_worlds(front: Front) -> None:
+    for port in (PAGE, API, HEALTH, FLOWER):
+        assert (OPERATORS in front.locations(port)) == (port == API), port
+    assert "tasks" not in " ".join(front.locations(PAGE)).replace("task_status", "")
+    block = [d.words for d in front.locations(API)[OPERATORS]]
+    assert ["proxy_pass", "http://api"] in block
+    assert ["limit_req", "zone=operators", "burst=20", "nodelay"] in block, "guessing the token is slow"
+    # The API alone says what may be kept, and it says: nothing.
+    assert not [d for d in walk(front.main + front.tasks) if d.name.startswith("proxy_cache")]
+
+
+def test_every_path_of_operators_is_led_to_and_no_other(front: Front) -> None:
+    pattern = re.compile(OPERATORS.removeprefix("~ "))
+    paths = {route.path for route in tasks.router.routes}  # type: ignore[attr-defined]
+    assert {"/tasks", "/tasks/counts", "/tasks/cancel", "/tasks/retry", "/tasks/replay"} == paths
+    for path in paths:
+        assert pattern.search(path), path
+    for path in ("/tasks/", "/tasks/a/b", "/tasksx", "/x/tasks", "/tasks/..", "/task_status/tasks"):
+        assert not pattern.search(path), path
+
+
+def test_a_token_reaches_the_api_by_that_port_alone(front: Front) -> None:
+    headers = {d.arguments[0]: d.arguments[1] for d in front.all("proxy_set_header")}
+    assert headers["Authorization"] == "$authorization"
+    (values,) = (d for d in front.all("map") if d.arguments[1] == "$authorization")
+    assert values.arguments[0] == "$server_port"
+    assert {d.name: d.arguments for d in values.block} == {API: ["$http_authorization"], "default": [""]}
 
 
 @pytest.mark.parametrize("posts_per_minute", [1, 7, 60, 600000])

@@ -59,6 +59,7 @@ def test_to_become_the_live_slot_changes_no_service(rendered: Any, inventory: st
         {"app_stack_smtp_host": "mail.steadfast.test"},
         {"parameters": {"database/app_password": "made-up-Database-Word-rotated"}},
         {"parameters": {"smtp/password": "made-up-Mail-Word-rotated"}},
+        {"parameters": {"operator/token": "made-up-Operators-Word-rotated"}},
         {"parameters": {"redis/password": "made-up-Redis-Word-rotated"}},
         {"parameters": {"database/host": "restored.c1example.eu-central-1.rds.amazonaws.com"}},
         {"app_release_image": "registry.steadfast.test/steadfast-app:1a2b3c4d5e6f"},

@@ -31,7 +31,7 @@ PROCESSES: dict[str, type[app_settings.Settings]] = {
     "flower": app_settings.FlowerSettings,
     "migrate": app_settings.MigrateSettings,
 }
-SECRETS = {"database_password", "redis_password", "smtp_password", "migrator_password"}
+SECRETS = {"database_password", "redis_password", "smtp_password", "migrator_password", "operator_token"}
 
 
 def of_operators() -> set[str]:

@@ -37,6 +37,12 @@ HIDDEN = {
         "render | Write the secrets",
     },
     "docker_engine": {"configure | Write the engine's environment"},
+    "task_operations": {
+        "ask | Read the operators' token",
+        "ask | Count the tasks by status",
+        "ask | List the newest that fit",
+        "ask | Have it done",
+    },
 }
 KEYWORDS = {
     "name", "when", "register", "loop", "loop_control", "until", "retries", "delay", "timeout", "vars",

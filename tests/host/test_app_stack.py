@@ -10,9 +10,15 @@ from testinfra.host import Host
 DIRECTORY = "/opt/steadfast"
 PORTS = {"8080/tcp": "80", "8000/tcp": "8000", "8501/tcp": "8501", "5555/tcp": "5555"}
 OWNERS = {"api": 10001, "worker": 10001, "flower": 10001, "nginx": 10002, "redis": 10003}
-SECRETS = ["app_database_password", "app_migrator_password", "app_redis_password", "app_smtp_password"]
+SECRETS = [
+    "app_database_password",
+    "app_migrator_password",
+    "app_operator_token",
+    "app_redis_password",
+    "app_smtp_password",
+]
 MOUNTED = {
-    "api": {"app_database_password", "app_redis_password"},
+    "api": {"app_database_password", "app_operator_token", "app_redis_password"},
     "worker": {"app_database_password", "app_redis_password", "app_smtp_password"},
     "flower": {"app_redis_password"},
     "nginx": {"flower.htpasswd"},
