@@ -1,6 +1,8 @@
-"""What an operator gives with the command becomes the API's words, or is refused; answers become short lines."""
+"""What operators give with the command becomes the API's words or is refused; answers become short lines."""
 
 import re
+import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +174,26 @@ def test_each_has_its_playbook_and_its_target(operation: str) -> None:
     recipe = re.search(rf"^{target}:.*\n\t(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert recipe
     assert recipe[1].endswith(f"$(WHICH) playbooks/{operation}-tasks.yml")
+
+
+def test_make_hands_over_what_it_is_given_and_nothing_else() -> None:
+    def command(*given: str) -> list[str]:
+        told = subprocess.run(
+            ["make", "--dry-run", *given], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        (line,) = [line for line in told.stdout.splitlines() if line.startswith("ansible-playbook")]
+        return shlex.split(line)
+
+    assert command("tasks")[1:] == ["--inventory", "inventory/sandbox", "playbooks/list-tasks.yml"]
+    assert command("cancel-tasks", f"TASK={TASK}, {OTHER}", "ENV=production") == [
+        "ansible-playbook", "--inventory", "inventory/production",
+        "--extra-vars", f"task_operations_task_ids='{TASK}, {OTHER}'", "playbooks/cancel-tasks.yml",
+    ]  # fmt: skip
+    assert command("replay-tasks", "STATUS=failed", "OLDER_THAN=2h", "LIMIT=5")[3:-1] == [
+        "--extra-vars", "task_operations_status=failed",
+        "--extra-vars", "task_operations_older_than=2h",
+        "--extra-vars", "task_operations_limit=5",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,13 @@ def flower_password() -> str:
 
 
 @pytest.fixture(scope="session")
+def operator_token() -> str:
+    token = os.environ.get("E2E_OPERATOR_TOKEN")
+    assert token, "Set E2E_OPERATOR_TOKEN to the stack's parameter operator/token."
+    return token
+
+
+@pytest.fixture(scope="session")
 def http() -> Iterator[httpx.Client]:
     """A client that follows nothing and heeds no proxy of the environment."""
     with httpx.Client(timeout=20, trust_env=False) as client:

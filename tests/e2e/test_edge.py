@@ -123,7 +123,7 @@ def test_what_is_not_for_the_world_is_not_there(
 def test_each_port_has_its_own_paths_only(stack: Stack, http: httpx.Client, problem: Problem) -> None:
     problem(http.get(f"{stack.page}/openapi.json"), 404, "not_found")
     problem(http.get(f"{stack.api}/"), 404, "not_found")
-    for path in ("/health", "/health/ready", "/notify/", "/task_status/0", "/openapi.json"):
+    for path in ("/health", "/health/ready", "/notify/", "/task_status/0", "/openapi.json", "/tasks"):
         problem(http.get(stack.health + path), 404, "not_found")
 
 
