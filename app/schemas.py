@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from unicodedata import category
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from app.errors import AppError
 
@@ -55,10 +55,10 @@ class Operation(StrEnum):
 
 
 # The statuses that each may be done to. A retry changes no status.
-OPERABLE: dict[Operation, list[str]] = {
-    Operation.CANCEL: origins(Status.CANCELLED),
-    Operation.RETRY: [Status.RETRYING.value],
-    Operation.REPLAY: [status.value for status in REPLAYABLE],
+OPERABLE: dict[Operation, tuple[Status, ...]] = {
+    Operation.CANCEL: tuple(Status(origin) for origin in origins(Status.CANCELLED)),
+    Operation.RETRY: (Status.RETRYING,),
+    Operation.REPLAY: REPLAYABLE,
 }
 
 
@@ -130,80 +130,6 @@ class TaskStatus(BaseModel):
     next_run_at: datetime | None = Field(description="when the next attempt may begin")
     result: dict[str, Any] | None
     error: dict[str, Any] | None
-
-
-class OperatorTask(TaskStatus):
-    """The same and what only operators see; addresses are masked."""
-
-    deaths: int = Field(description="how often a lease ran out since it was accepted or replayed")
-    replays: int = Field(description="how often an operator had it begin anew")
-    worker: str | None = Field(description="who claimed it last")
-
-
-class TaskPage(BaseModel):
-    """Some tasks, the newest first."""
-
-    tasks: list[OperatorTask]
-    next: str | None = Field(description="`before` of the next page; null: this is the last one")
-
-
-class Counts(BaseModel):
-    """How many tasks stand where."""
-
-    counts: dict[Status, int]
-    estimated: list[Status] = Field(description="whose count is of the table's statistics")
-    claimed_again: int = Field(description="how many lost a worker at least once: perhaps done twice")
-    oldest_due_seconds: float
-
-
-TaskId = Annotated[str, StringConstraints(pattern="^[0-9a-v]{36}$")]
-AgeSeconds = Annotated[int, Field(le=100 * 365 * 86_400, description="only those accepted longer ago")]
-Limit = Annotated[int, Field(ge=1, le=1000, description="no more than so many, the oldest first")]
-
-
-class _Selection(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Listing(_Selection):
-    """What a listing may be narrowed by."""
-
-    status: Status | None = None
-    older_than_seconds: AgeSeconds = Field(0, ge=0)
-    limit: int = Field(100, ge=1, le=1000)
-    before: TaskId | None = Field(None, description="`next` of the page before")
-
-
-class ByIds(_Selection):
-    """These tasks."""
-
-    task_ids: list[TaskId] = Field(min_length=1, max_length=250)
-
-
-class ByStatus(_Selection):
-    """Those of one status."""
-
-    status: Status
-    older_than_seconds: AgeSeconds = Field(0, ge=0)
-    limit: Limit = 1000
-
-
-class ByAge(_Selection):
-    """Those of any status to which it may be done."""
-
-    older_than_seconds: AgeSeconds = Field(ge=1)
-    limit: Limit = 1000
-
-
-Filter = ByStatus | ByAge
-Selection = ByIds | Filter
-
-
-class Changed(BaseModel):
-    """What became of the tasks that were chosen."""
-
-    task_ids: list[str] = Field(description="to which it was done")
-    left: list[str] = Field(description="whose status does not allow it, or which are not there")
 
 
 class FieldError(BaseModel):

@@ -10,7 +10,8 @@ from fastapi.security import HTTPBearer
 
 from app.api.dependencies import Given
 from app.errors import InvalidInput, RequestTooLarge, ServiceUnavailable, Unauthorized
-from app.schemas import Changed, Counts, Listing, Operation, Selection, TaskPage, problems
+from app.operator_schemas import Changed, Counts, Listing, Selection, TaskPage
+from app.schemas import Operation, problems
 from app.services import operation
 
 

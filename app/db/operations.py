@@ -1,7 +1,6 @@
 """What operators ask and have done. Each change is one statement, and says where it may come from."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import Connection, RowMapping, TextClause, text
 
@@ -12,14 +11,13 @@ SELECT id AS task_id, kind, status, attempts, deaths, replays, worker, created_a
     result, error, CASE WHEN status IN ('queued', 'retrying') THEN next_run_at END AS next_run_at
 FROM tasks
 """
-# What a listing may be narrowed by, each beside its parameter. The bound is an id: as ids begin with their
-# time, it spares the walk over all that is younger; what decides is created_at, by the database's own clock.
-_CONDITIONS = {
-    "status": "status = :status",
-    "before": "id < :before",
-    "bound": "id < :bound",
-    "older_than": "created_at <= now() - make_interval(secs => :older_than)",
-}
+# A listing begins at an id, below which all that it shows lies. What succeeded is nearly all, and lies close
+# together along the primary key. The others are compared as pairs, and so are found in their own index alone:
+# however many there are, and whatever the planner believes about that, nothing else is read.
+_BELOW = "id < :below"
+_SUCCEEDED_BELOW = f"status = '{Status.SUCCEEDED}' AND id < :below"
+_OTHERS_BELOW = f"""
+status <> '{Status.SUCCEEDED}' AND (status, id) > (:status, '') AND (status, id) < (:status, :below)"""
 
 # Fences never go back, so that a worker which still holds an old claim can record nothing.
 _CHANGES = {
@@ -28,13 +26,13 @@ _CHANGES = {
     Operation.REPLAY: f"""status = '{Status.QUEUED}', attempts = 0, deaths = 0, replays = replays + 1,
     result = NULL, error = NULL, finished_at = NULL, next_run_at = now(), publish_at = now()""",
 }
-# Of an erased task nothing is left that could be done.
+# Of an erased task nothing is left to do. IS TRUE keeps the planner from the indexes of whole statuses.
 _CHANGE = """
 WITH chosen AS (
     SELECT id FROM tasks WHERE id = ANY(:ids) ORDER BY id FOR UPDATE
 )
 UPDATE tasks SET {change}, updated_at = now()
-FROM chosen WHERE tasks.id = chosen.id AND status = ANY(:origins) AND erased_at IS NULL
+FROM chosen WHERE tasks.id = chosen.id AND (status = ANY(:origins)) IS TRUE AND erased_at IS NULL
 RETURNING tasks.id
 """
 
@@ -47,37 +45,59 @@ _ESTIMATE_ALL = text("SELECT reltuples::bigint FROM pg_class WHERE oid = 'tasks'
 _COUNT_CLAIMED_AGAIN = text("SELECT count(*) FROM tasks WHERE deaths > 0")
 _COUNTED_UP_TO = 100_000
 
+# After every id, byte by byte.
+ABOVE_ALL = "w"
 
-def listing(parameters: dict[str, Any], *, newest_first: bool, erased: bool = True) -> TextClause:
-    """Lists tasks, narrowed by those of status, before, bound and older_than that are given."""
-    conditions = [condition for name, condition in _CONDITIONS.items() if name in parameters]
+
+def listing(status: Status | None, *, aged: bool, newest_first: bool, erased: bool = True) -> TextClause:
+    """Lists tasks of one status or of all: those below an id, and if aged, older than so many seconds."""
+    order = "DESC" if newest_first else "ASC"
+    by = f"id {order}"
+    conditions = [_BELOW if status is None else _SUCCEEDED_BELOW]
+    if status not in (None, Status.SUCCEEDED):
+        conditions, by = [_OTHERS_BELOW], f"status {order}, id {order}"
+    if aged:
+        conditions.append("created_at <= now() - make_interval(secs => :older_than)")
     if not erased:
         conditions.append("erased_at IS NULL")
-    where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
-    return text(f"{_LISTED}{where}ORDER BY id {'DESC' if newest_first else 'ASC'} LIMIT :limit")
+    return text(f"{_LISTED}WHERE {' AND '.join(conditions)} ORDER BY {by} LIMIT :limit")
 
 
-def page(connection: Connection, parameters: dict[str, Any]) -> Sequence[RowMapping]:
-    """The newest tasks, `limit` of them; without payloads, as these hold what people wrote."""
-    return connection.execute(listing(parameters, newest_first=True), parameters).mappings().all()
+def page(
+    connection: Connection, status: Status | None, *, below: str, older_than_seconds: int, limit: int
+) -> Sequence[RowMapping]:
+    """The newest tasks below an id; without payloads, as these hold what people wrote."""
+    statement = listing(status, aged=older_than_seconds > 0, newest_first=True)
+    parameters = {"status": status, "below": below, "older_than": older_than_seconds, "limit": limit}
+    return connection.execute(statement, parameters).mappings().all()
 
 
 def choose(
-    connection: Connection, operation: Operation, status: Status | None, parameters: dict[str, Any]
+    connection: Connection,
+    operation: Operation,
+    status: Status | None,
+    *,
+    older_than_seconds: int,
+    limit: int,
 ) -> list[str]:
     """The oldest tasks of that status, or without one of all those that the operation may be done to."""
     found: list[str] = []
-    for wanted in OPERABLE[operation] if status is None else [status.value]:
-        given = parameters | {"status": wanted}
-        statement = listing(given, newest_first=False, erased=operation is not Operation.REPLAY)
-        found += connection.execute(statement, given).scalars()
-    return sorted(found)[: parameters["limit"]]
+    for wanted in OPERABLE[operation] if status is None else [status]:
+        statement = listing(
+            wanted,
+            aged=older_than_seconds > 0,
+            newest_first=False,
+            erased=operation is not Operation.REPLAY,
+        )
+        parameters = {"status": wanted, "below": ABOVE_ALL, "older_than": older_than_seconds, "limit": limit}
+        found += connection.execute(statement, parameters).scalars()
+    return sorted(found)[:limit]
 
 
 def change(connection: Connection, operation: Operation, task_ids: Sequence[str]) -> set[str]:
     """Does it to those of the tasks whose status allows it; returns which these were."""
     statement = text(_CHANGE.format(change=_CHANGES[operation]))
-    parameters = {"ids": list(task_ids), "origins": OPERABLE[operation]}
+    parameters = {"ids": list(task_ids), "origins": [origin.value for origin in OPERABLE[operation]]}
     return set(connection.execute(statement, parameters).scalars())
 
 

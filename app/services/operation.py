@@ -1,26 +1,14 @@
 """What operators do: look at many tasks, and cancel, retry or replay those that they name or that fit."""
 
 import time
-from typing import Any
 
 import structlog
-from sqlalchemy import Connection
 
 from app.db import operations, repository
 from app.db.session import Database
 from app.logs import masked
-from app.schemas import (
-    ByIds,
-    Changed,
-    Counts,
-    Filter,
-    Listing,
-    Operation,
-    OperatorTask,
-    Selection,
-    Status,
-    TaskPage,
-)
+from app.operator_schemas import ByIds, ByStatus, Changed, Counts, Listing, OperatorTask, Selection, TaskPage
+from app.schemas import Operation, Status
 from app.services.submission import task_id_at
 
 log = structlog.get_logger()
@@ -40,16 +28,18 @@ _IDS_A_LINE = 250
 
 def look(database: Database, which: Listing) -> TaskPage:
     """The newest tasks that fit, `limit` of them, and the id before which the next page begins."""
-    parameters: dict[str, Any] = {"limit": which.limit, **_older_than(which.older_than_seconds)}
+    below = which.before or operations.ABOVE_ALL
     if which.older_than_seconds:
         youngest = time.time() - which.older_than_seconds + _CLOCKS_DIFFER_SECONDS
-        parameters["bound"] = task_id_at(max(0, int(youngest * 1000)), 0)
-    if which.status is not None:
-        parameters["status"] = which.status.value
-    if which.before is not None:
-        parameters["before"] = which.before
+        below = min(below, task_id_at(max(0, int(youngest * 1000)), 0))
     with database.connection(_PATIENCE_SECONDS) as connection:
-        rows = operations.page(connection, parameters)
+        rows = operations.page(
+            connection,
+            which.status,
+            below=below,
+            older_than_seconds=which.older_than_seconds,
+            limit=which.limit,
+        )
     # What a mail server says may repeat the recipient's address.
     tasks = [
         OperatorTask(**{**row, "result": masked(row["result"]), "error": masked(row["error"])})
@@ -77,18 +67,15 @@ def change(database: Database, operation: Operation, which: Selection) -> Change
         if isinstance(which, ByIds):
             chosen = sorted(set(which.task_ids))
         else:
-            chosen = _choose(connection, operation, which)
+            chosen = operations.choose(
+                connection,
+                operation,
+                which.status if isinstance(which, ByStatus) else None,
+                older_than_seconds=which.older_than_seconds,
+                limit=which.limit,
+            )
         done = operations.change(connection, operation, chosen)
     task_ids = [task_id for task_id in chosen if task_id in done]
     for first in range(0, len(task_ids), _IDS_A_LINE):
         log.info(_EVENTS[operation], task_ids=task_ids[first : first + _IDS_A_LINE])
     return Changed(task_ids=task_ids, left=[task_id for task_id in chosen if task_id not in done])
-
-
-def _choose(connection: Connection, operation: Operation, which: Filter) -> list[str]:
-    parameters = {"limit": which.limit, **_older_than(which.older_than_seconds)}
-    return operations.choose(connection, operation, getattr(which, "status", None), parameters)
-
-
-def _older_than(seconds: int) -> dict[str, Any]:
-    return {"older_than": seconds} if seconds else {}

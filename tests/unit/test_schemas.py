@@ -111,9 +111,9 @@ def test_a_final_status_is_left_by_a_replay_alone_and_success_never() -> None:
 
 def test_operators_touch_no_running_task() -> None:
     assert OPERABLE == {
-        Operation.CANCEL: ["queued", "retrying"],
-        Operation.RETRY: ["retrying"],
-        Operation.REPLAY: ["failed", "cancelled"],
+        Operation.CANCEL: (Status.QUEUED, Status.RETRYING),
+        Operation.RETRY: (Status.RETRYING,),
+        Operation.REPLAY: (Status.FAILED, Status.CANCELLED),
     }
 
 

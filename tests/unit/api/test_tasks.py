@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.schemas import ByAge, ByIds, ByStatus, Changed, Counts, Listing, Operation, Status, TaskPage
+from app.operator_schemas import ByAge, ByIds, ByStatus, Changed, Counts, Listing, TaskPage
+from app.schemas import Operation, Status
 from app.services import operation
 from tests.unit.api.conftest import Api
 from tests.unit.api.test_main import assert_problem
