@@ -154,3 +154,43 @@ def test_a_migration_that_takes_too_long_is_given_up_here_and_on_the_server(
     assert "migration.failed" in capsys.readouterr().err
     running = "SELECT query FROM pg_stat_activity WHERE query LIKE '%pg_sleep(8)' AND state = 'active'"
     eventually(lambda: parts.sql(running) == [], seconds=3, what="the end of the statement on the server")
+
+
+INDEX = (
+    "SELECT pg_get_indexdef(indexrelid), indisvalid FROM pg_index WHERE indexrelid = 'tasks_status'::regclass"
+)
+
+
+@pytest.fixture
+def before_indexes(parts: Machine) -> Iterator[Machine]:
+    """The schema before operators' indexes, but for one that was broken off; afterwards whole again."""
+    parts.sql("UPDATE alembic_version SET version_num = '0002'")
+    parts.sql("DROP INDEX tasks_status")
+    parts.sql("CREATE INDEX tasks_status ON tasks (kind)")
+    yield parts
+    migrate(load(MigrateSettings))
+
+
+def test_an_index_whose_making_was_broken_off_is_made_anew(before_indexes: Machine) -> None:
+    assert main() == 0
+    ((definition, valid),) = before_indexes.sql(INDEX)
+    assert "(status, id)" in definition
+    assert valid
+
+
+def test_tasks_are_stored_while_an_index_is_made(before_indexes: Machine) -> None:
+    insert = "INSERT INTO tasks (id, kind, payload) VALUES (%s, 'notify', '{}')"
+    making = (
+        "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%INDEX %tasks_status%' AND wait_event_type = 'Lock'"
+    )
+    with ThreadPoolExecutor(1) as pool, contextlib.closing(before_indexes._connect()) as connection:
+        with connection.cursor() as cursor:
+            # What the making of an index must wait for, whatever way it is made.
+            cursor.execute("BEGIN")
+            cursor.execute(insert, ["1" * 36])
+            made = pool.submit(main)
+            eventually(lambda: before_indexes.sql(making), seconds=5, what="the migration waiting")
+            before_indexes.sql(f"SET lock_timeout = '1s'; {insert}", "2" * 36)
+            cursor.execute("COMMIT")
+        assert made.result(30) == 0
+    assert before_indexes.sql("SELECT count(*) FROM tasks") == [(2,)]
