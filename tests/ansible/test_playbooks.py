@@ -6,6 +6,7 @@ real host.
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,3 +78,28 @@ def test_every_inventory_is_read(environment: str) -> None:
     assert process.returncode == 0, output
     assert "[WARNING]" not in output
     assert "stack" in json.loads(output)["all"]["children"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("app-1", {"ansible_host": "203.0.113.10", "ansible_user": "admin"}),
+        ("localhost", {"ansible_connection": "local"}),
+    ],
+)
+def test_an_entry_is_used_by_uncommenting_it(tmp_path: Path, name: str, expected: dict[str, str]) -> None:
+    text = (ROOT / "inventory" / "production" / "hosts.yml").read_text()
+    entry = re.compile(rf"^    # {name}:\n(?:    #   .+\n)+", re.MULTILINE)
+    assert entry.search(text)
+    used = entry.sub(lambda found: found[0].replace("    # ", "    "), text)
+    (tmp_path / "hosts.yml").write_text(used)
+    # Where instructions.md has it; Ansible would read it as an inventory, too.
+    (tmp_path / "rds-ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+
+    process = start("ansible-inventory", "-i", str(tmp_path), "--list")
+    output, _ = process.communicate(timeout=60)
+
+    assert "[WARNING]" not in output
+    found = json.loads(output)
+    assert found["stack"]["hosts"] == [name]
+    assert found["_meta"]["hostvars"][name].items() >= expected.items()
