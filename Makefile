@@ -1,9 +1,9 @@
 # Each target says what it does: `make help`.
-# Variables: ENV (an inventory: sandbox, production), PYTHON, VENV, and the SANDBOX_* of inventory/sandbox.
+# Variables: ENV (an inventory: sandbox, production), PYTHON, VENV, FAULT and SEED (of chaos), and the SANDBOX_* of inventory/sandbox.
 VENV ?= .venv
 ENV ?= sandbox
 SANDBOX = $(or $(SANDBOX_NAME),steadfast)
-export VENV PYTHON
+export VENV PYTHON FAULT SEED
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 # Ansible wants UTF-8, whatever the machine speaks.
 export LC_ALL := C.UTF-8
@@ -17,7 +17,7 @@ WHICH = $(if $(TASK),--extra-vars "task_operations_task_ids='$(TASK)'") $(if $(S
   $(if $(OLDER_THAN),--extra-vars task_operations_older_than=$(OLDER_THAN)) $(if $(LIMIT),--extra-vars task_operations_limit=$(LIMIT))
 LOCK = uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate $(if $(UPGRADE),--upgrade)
 .DEFAULT_GOAL := help
-.PHONY: help set-up up down check test scenario deploy status tasks cancel-tasks retry-tasks replay-tasks smoke-test verify lock format clean
+.PHONY: help set-up up down check test chaos scenario deploy status tasks cancel-tasks retry-tasks replay-tasks smoke-test verify lock format clean
 
 help: ## Show this
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name words; do printf '  make %-12s %s\n' "$$name" "$$words"; done
@@ -39,6 +39,9 @@ check: set-up ## Check all that needs no host: linters, types, layers, syntax, u
 test: set-up ## Test everything: check, integration, every role on a real host, the page in a browser (about 15 minutes)
 	@.ci/set-up --browser
 	@.ci/test
+
+chaos: set-up ## Break every part under load and count what is lost (about an hour); one row alone: make chaos FAULT=redis_full
+	@.ci/chaos
 
 scenario: set-up ## Test one Molecule scenario: make scenario NAME=docker_engine
 	@test -f molecule/$(NAME)/molecule.yml || { echo "Name one of: $(notdir $(patsubst %/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))"; exit 1; }

@@ -4,7 +4,15 @@ SMTP on port 1025 (STARTTLS and login are offered, not required) and HTTP on por
 
     GET /                                  a page for people
     GET /messages[?task_id=…][&limit=N]    JSON, oldest first; `limit` takes the newest N
+    GET /receipts                          JSON, oldest first: what came, and whether its sender was answered
     DELETE /messages                       forgets all of them
+    PUT /behaviour                         {"name": …, "seconds": …}: how everybody is treated from now on
+
+The behaviours, for tests of what a mail server can do to a sender; each holds until another is set:
+
+    normal    as below                             closed   cuts every connection at once
+    defer     451 for every recipient              refuse   550 for every recipient
+    slow      takes every message, answers late    drop     takes every message, then cuts the connection
 
 The name before the @ of a recipient provokes an answer (N is a number of tries or seconds):
 
@@ -46,7 +54,10 @@ CONTENT_SECURITY_POLICY = (
 )
 
 
-@dataclass(frozen=True)
+BEHAVIOURS = ("normal", "closed", "defer", "refuse", "slow", "drop")
+
+
+@dataclass
 class Mail:
     """One message as it came; it is taken apart only when somebody asks, so that receiving stays cheap."""
 
@@ -55,6 +66,17 @@ class Mail:
     received_at: datetime
     task_id: str | None
     raw: bytes
+    # Whether who brought it was still there to hear that it is taken: if not, another copy is to be expected.
+    answered: bool = False
+
+    def as_receipt(self) -> dict[str, Any]:
+        """Return what GET /receipts says about it."""
+        return {
+            "task_id": self.task_id,
+            "to": self.recipients,
+            "received_at": self.received_at.isoformat(),
+            "answered": self.answered,
+        }
 
     def as_json(self) -> dict[str, Any]:
         """Return what GET /messages says about it."""
@@ -86,16 +108,20 @@ class Mailbox:
         self._tries: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._headers = BytesHeaderParser()
+        self.behaviour = "normal"
+        self.behaviour_seconds = 0.0
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        if address.startswith("refuse-"):
+        if address.startswith("refuse-") or self.behaviour == "refuse":
             return "550 5.1.1 No such mailbox here"
         if match := re.match(r"defer-(\d+)-", address):
             self._tries[address] += 1
             if self._tries[address] <= int(match[1]):
                 return "451 4.2.1 Mailbox busy, try again later"
+        if self.behaviour == "defer":
+            return "451 4.3.2 Nothing is taken just now, try again later"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
@@ -106,10 +132,17 @@ class Mailbox:
         mail = Mail(envelope.mail_from or "", list(envelope.rcpt_tos), datetime.now(UTC), task_id, raw)
         with self._lock:
             self._mails.append(mail)
-        for address in envelope.rcpt_tos:
-            if match := re.match(r"slow-(\d+)-", address):
-                await asyncio.sleep(int(match[1]))
+        if self.behaviour == "drop":
+            server.transport.abort()
+            return "250 OK"
+        # Whoever hangs up meanwhile ends this coroutine here.
+        await asyncio.sleep(self._delay_seconds(envelope.rcpt_tos))
+        mail.answered = not server.transport.is_closing()
         return "250 OK"
+
+    def _delay_seconds(self, recipients: list[str]) -> float:
+        asked = [int(match[1]) for address in recipients if (match := re.match(r"slow-(\d+)-", address))]
+        return max([self.behaviour_seconds if self.behaviour == "slow" else 0.0, *asked])
 
     def mails(self, task_id: str | None, limit: int | None) -> list[Mail]:
         """Return the mails (of one task, or all), oldest first; at most the newest `limit`."""
@@ -122,6 +155,22 @@ class Mailbox:
         with self._lock:
             self._mails.clear()
             self._tries.clear()
+
+
+class Door(SMTP):
+    """The SMTP side of one connection, which does not open while the mailbox is closed."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self.event_handler.behaviour == "closed" and isinstance(transport, asyncio.Transport):
+            transport.abort()
+
+
+class Server(Controller):
+    """aiosmtpd's server, with that door."""
+
+    def factory(self) -> SMTP:
+        return Door(self.handler, **self.SMTP_kwargs)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -144,8 +193,28 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(
                 HTTPStatus.OK, "application/json", json.dumps([mail.as_json() for mail in mails]).encode()
             )
+        elif url.path == "/receipts":
+            receipts = [mail.as_receipt() for mail in self.mailbox.mails(None, None)]
+            self._answer(HTTPStatus.OK, "application/json", json.dumps(receipts).encode())
         else:
-            self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"Try / or /messages\n")
+            self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"Try /, /messages or /receipts\n")
+
+    def do_PUT(self) -> None:
+        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path != "/behaviour":
+            self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"Only /behaviour can be set\n")
+            return
+        try:
+            wish = json.loads(content)
+            name, seconds = wish["name"], float(wish.get("seconds", 0))
+        except (ValueError, TypeError, KeyError):
+            name, seconds = "", 0.0
+        if name not in BEHAVIOURS:
+            names = ", ".join(BEHAVIOURS)
+            self._answer(HTTPStatus.BAD_REQUEST, "text/plain", f"name is one of {names}\n".encode())
+            return
+        self.mailbox.behaviour, self.mailbox.behaviour_seconds = name, seconds
+        self._answer(HTTPStatus.NO_CONTENT, "text/plain", b"")
 
     def do_DELETE(self) -> None:
         if urlsplit(self.path).path != "/messages":
@@ -181,7 +250,7 @@ def smtp_server(mailbox: Mailbox, host: str, port: int) -> Controller:
     """Return the SMTP side, to be started; its certificate and password are in USER_DATA."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(USER_DATA / "tls.pem", USER_DATA / "tls.key")
-    return Controller(
+    return Server(
         mailbox,
         hostname=host,
         port=port,

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import httpx
@@ -147,6 +147,55 @@ def test_recipients_provoke_their_answers(mailbox: Running) -> None:
     ]
 
 
+def test_it_behaves_to_everybody_as_it_is_told(mailbox: Running) -> None:
+    def behave(name: str, seconds: float = 0) -> int:
+        return mailbox.http.put("/behaviour", json={"name": name, "seconds": seconds}).status_code
+
+    assert behave("defer") == 204
+    with pytest.raises(smtplib.SMTPRecipientsRefused) as deferred:
+        mailbox.send("anna@example.com")
+    assert deferred.value.recipients["anna@example.com"][0] == 451
+    behave("refuse")
+    with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
+        mailbox.send("anna@example.com")
+    assert refused.value.recipients["anna@example.com"][0] == 550
+    behave("closed")
+    with pytest.raises((smtplib.SMTPServerDisconnected, OSError)):
+        mailbox.send("anna@example.com")
+    assert mailbox.messages() == []
+
+    behave("slow", seconds=1)
+    begun = time.monotonic()
+    mailbox.send("anna@example.com")
+    assert time.monotonic() - begun >= 1
+    behave("normal")
+    mailbox.send("anna@example.com")
+    assert len(mailbox.messages()) == 2
+    assert behave("strange") == 400
+    assert mailbox.http.put("/behaviour", content=b"?").status_code == 400
+
+
+def test_receipts_say_whether_the_sender_heard_that_it_is_taken(mailbox: Running) -> None:
+    mailbox.send("anna@example.com", task_id="heard")
+    mailbox.http.put("/behaviour", json={"name": "drop"})
+    with pytest.raises(smtplib.SMTPServerDisconnected):
+        mailbox.send("anna@example.com", task_id="dropped")
+    mailbox.http.put("/behaviour", json={"name": "normal"})
+    client = mailbox.client()
+    client.ehlo()
+    client.mail("app@sandbox.internal")
+    client.rcpt("slow-1-anna@example.com")
+    client.putcmd("data")
+    client.getreply()
+    client.send(b"X-Task-Id: hung-up\r\n\r\n.\r\n")
+    time.sleep(0.2)
+    client.close()
+    time.sleep(1.2)
+
+    receipts = {receipt["task_id"]: receipt["answered"] for receipt in mailbox.http.get("/receipts").json()}
+    assert receipts == {"heard": True, "dropped": False, "hung-up": False}
+
+
 def test_login_is_checked_with_and_without_tls(mailbox: Running) -> None:
     with mailbox.client() as client:
         client.login("steadfast", PASSWORD)
@@ -170,9 +219,10 @@ def test_the_page_lets_a_mail_fetch_nothing(mailbox: Running) -> None:
 def test_only_the_newest_are_kept(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "MESSAGE_LIMIT", 2)
     box = program.Mailbox()
+    client = SimpleNamespace(is_closing=lambda: False)
     for number in range(3):
         envelope = Envelope()
         envelope.content = f"X-Task-Id: t{number}\r\n\r\n".encode()
-        asyncio.run(box.handle_DATA(None, None, envelope))
+        asyncio.run(box.handle_DATA(SimpleNamespace(transport=client), None, envelope))
 
     assert [mail.task_id for mail in box.mails(None, None)] == ["t1", "t2"]

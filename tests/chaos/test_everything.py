@@ -1,0 +1,76 @@
+"""Everything at once, for minutes, by chance."""
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable
+
+from tests.chaos.stack import command
+from tests.chaos.trial import Trial
+
+_SECONDS = 120
+
+
+def test_everything(trial: Trial, seed: int) -> None:
+    """Two breakers side by side, each with the next fault of its own dice; the load goes on."""
+    ends = time.monotonic() + _SECONDS
+    breakers = [
+        threading.Thread(target=break_things, args=(trial, random.Random(seed * 10 + number), ends))  # noqa: S311
+        for number in range(2)
+    ]
+    with trial.load(rate=8, kinds=("", "slow-1", "defer-1", "")):
+        for breaker in breakers:
+            breaker.start()
+        for breaker in breakers:
+            breaker.join()
+        command("docker", "start", f"{trial.stack.name}-rds")
+        trial.stack.await_well()
+        trial.over()
+    trial.conclude(settle_seconds=120, limit_seconds=60)
+
+
+def break_things(trial: Trial, chance: random.Random, ends: float) -> None:
+    """One fault after the other. One that the other breaker's made impossible is no matter."""
+    while time.monotonic() < ends:
+        fault = chance.choice([*_FAULTS])
+        seconds = chance.uniform(1, 6)
+        trial.say(f"  {trial.name}: {fault} ({seconds:.1f} s)")
+        with contextlib.suppress(AssertionError):
+            _FAULTS[fault](trial, seconds)
+        time.sleep(chance.uniform(1, 5))
+
+
+def _freeze(trial: Trial, service: str, seconds: float) -> None:
+    with trial.stack.frozen(service):
+        time.sleep(seconds)
+
+
+def _without_database(trial: Trial, seconds: float) -> None:
+    with trial.stack.database_away():
+        time.sleep(seconds)
+
+
+def _misbehave(trial: Trial, behaviour: str, seconds: float) -> None:
+    with trial.stack.mail_server(behaviour):
+        time.sleep(seconds)
+
+
+def _silence(trial: Trial, seconds: float) -> None:
+    with trial.stack.network("redis").dropping(6379):
+        time.sleep(seconds)
+
+
+_FAULTS: dict[str, Callable[[Trial, float], None]] = {
+    "the worker is killed": lambda trial, _: trial.stack.kill("worker"),
+    "the API is killed": lambda trial, _: trial.stack.kill("api"),
+    "Redis is killed": lambda trial, _: trial.stack.kill("redis"),
+    "nginx is killed": lambda trial, _: trial.stack.kill("nginx"),
+    "Redis forgets everything": lambda trial, _: trial.stack.flush_redis(),
+    "the worker is frozen": lambda trial, seconds: _freeze(trial, "worker", seconds),
+    "Redis is frozen": lambda trial, seconds: _freeze(trial, "redis", seconds),
+    "the database is away": _without_database,
+    "Redis is not heard": _silence,
+    "the mail server is closed": lambda trial, seconds: _misbehave(trial, "closed", seconds),
+    "the mail server drops its answers": lambda trial, seconds: _misbehave(trial, "drop", seconds),
+}

@@ -1,0 +1,149 @@
+"""The worker dies, freezes, starves; with it its relay."""
+
+import random
+import time
+
+import pytest
+
+from tests.chaos.stack import eventually
+from tests.chaos.trial import Trial
+
+# From a kill -9 until all that the worker had is delivered, p99: a lease that runs out, a round of the relay,
+# and a send.
+WORKER_LIMIT_SECONDS = 20
+
+
+@pytest.mark.short
+def test_worker_killed(trial: Trial) -> None:
+    """With sixteen sends under way, which nobody else knows of."""
+    trial.submit(12, "slow-2")
+    eventually(lambda: len(trial.stack.running_tasks()) >= 10, seconds=10, what="the worker is at work")
+    trial.kill_worker()
+    trial.submit(10)
+    trial.conclude(settle_seconds=90, limit_seconds=WORKER_LIMIT_SECONDS)
+
+
+def test_worker_killed_at_random(trial: Trial, seed: int) -> None:
+    """Five times under load, at moments of chance."""
+    chance = random.Random(seed)  # noqa: S311
+    with trial.load(rate=8, kinds=("slow-1", "", "")):
+        for _ in range(5):
+            time.sleep(chance.uniform(3, 9))
+            trial.kill_worker()
+            eventually(
+                lambda: trial.stack.pid("worker"), seconds=60, what="the engine starts the worker again"
+            )
+        time.sleep(5)
+    trial.conclude(settle_seconds=120, limit_seconds=WORKER_LIMIT_SECONDS)
+
+
+@pytest.mark.short
+def test_message_lost_with_the_worker(trial: Trial) -> None:
+    """The sure case: a message that a worker has taken from Redis and not yet noted dies with it."""
+    with trial.stack.frozen("worker"):
+        trial.submit(20)
+        trial.stack.kill("worker")
+        trial.over()
+    trial.conclude(settle_seconds=90, limit_seconds=WORKER_LIMIT_SECONDS)
+
+
+@pytest.mark.short
+def test_worker_killed_in_the_send_window(trial: Trial) -> None:
+    """The mail server has taken it and the row does not say so: exactly that one may come twice."""
+    (window,) = trial.submit(1, "slow-5")
+    eventually(
+        lambda: [mail for mail in trial.stack.mails() if mail.task_id == window], seconds=10, what="its mail"
+    )
+    trial.kill_worker()
+    trial.submit(10)
+    trial.settle(90)
+    twice = trial.verdict().duplicates
+    assert set(twice) <= {window}, f"others came twice: {twice}"
+    assert trial.stack.rows([window])[window].deaths >= 1, "it is not marked"
+    trial.conclude(limit_seconds=WORKER_LIMIT_SECONDS)
+
+
+def test_worker_out_of_memory(trial: Trial) -> None:
+    """The kernel ends the worker's first process, because the container is full."""
+    stack = trial.stack
+    trial.submit(10, "slow-2")
+    eventually(lambda: len(stack.running_tasks()) >= 8, seconds=10, what="the worker is at work")
+    struck_at, pid = time.time(), stack.pid("worker")
+    trial.note_struck(stack.running_tasks(), struck_at)
+    # Of two processes in the container, the kernel takes the one with the higher score.
+    stack.host("sh", "-c", f"echo 1000 > /proc/{pid}/oom_score_adj")
+    stack.host(
+        "docker", "exec", stack.container("worker"), "python", "-c",
+        "import time; hog = bytearray(400_000_000); time.sleep(5)", check=False,
+    )  # fmt: skip
+    eventually(lambda: stack.pid("worker") not in (0, pid), seconds=60, what="another worker process")
+    trial.submit(10)
+    trial.conclude(settle_seconds=90, limit_seconds=WORKER_LIMIT_SECONDS)
+
+
+def test_poison(trial: Trial) -> None:
+    """A task whose every send ends with the worker's death: the others are delivered all the same."""
+    (poison,) = trial.submit(1, "slow-8")
+    for _ in range(3):
+        eventually(
+            lambda: trial.stack.rows([poison])[poison].status == "running",
+            seconds=60,
+            what="somebody has the poison",
+        )
+        trial.submit(4)
+        time.sleep(1)
+        trial.kill_worker()
+        eventually(lambda: trial.stack.pid("worker"), seconds=60, what="the engine starts the worker again")
+        eventually(
+            lambda: trial.stack.rows([poison])[poison].status != "running" or trial.stack.is_up("worker"),
+            seconds=90,
+            what="the worker is back",
+        )
+    trial.conclude(settle_seconds=180)
+
+
+def test_worker_frozen_past_its_lease(trial: Trial) -> None:
+    """Woken, it finds that its tasks are another's: with a second worker there, they are done meanwhile."""
+    stack = trial.stack
+    worker = f"worker_{stack.colour}"
+    stack.compose("up", "--detach", "--no-recreate", "--scale", f"{worker}=2", worker)
+    try:
+        trial.submit(16, "slow-3")
+        eventually(lambda: len(stack.running_tasks()) >= 12, seconds=10, what="both are at work")
+        with stack.frozen("worker"):
+            trial.over()
+            time.sleep(30)
+            trial.submit(8)
+        trial.conclude(settle_seconds=120)
+    finally:
+        stack.compose("up", "--detach", "--no-recreate", "--scale", f"{worker}=1", worker)
+
+
+def test_two_relays(trial: Trial) -> None:
+    """Two workers, so two relays, and a Redis that forgets everything again and again."""
+    stack = trial.stack
+    worker = f"worker_{stack.colour}"
+    stack.compose("up", "--detach", "--no-recreate", "--scale", f"{worker}=2", worker)
+    try:
+        with trial.load(rate=10):
+            for _ in range(6):
+                time.sleep(3)
+                stack.flush_redis()
+            trial.over()
+        trial.conclude(settle_seconds=60, limit_seconds=10)
+    finally:
+        stack.compose("up", "--detach", "--no-recreate", "--scale", f"{worker}=1", worker)
+
+
+def test_relay_killed(trial: Trial) -> None:
+    """Redis forgets what waits, and one of two relays dies in the same moment: the other publishes it."""
+    stack = trial.stack
+    worker = f"worker_{stack.colour}"
+    stack.compose("up", "--detach", "--no-recreate", "--scale", f"{worker}=2", worker)
+    try:
+        trial.submit(40, "slow-2")
+        stack.flush_redis()
+        trial.kill_worker()
+        trial.conclude(settle_seconds=120, limit_seconds=WORKER_LIMIT_SECONDS)
+    finally:
+        stack.compose("up", "--detach", "--no-recreate", "--scale", f"{worker}=1", worker)
