@@ -54,8 +54,8 @@ class Evidence:
     rows: Mapping[str, Row]
     # What a client saw and should not have: a status that went back, an id that was not known.
     sightings: list[str] = field(default_factory=list)
-    # Ids whose failure the trial asked for: their mail must not come.
-    refused: frozenset[str] = frozenset()
+    # Ids whose failure the trial asked for.
+    expected_failures: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -89,7 +89,7 @@ def judge(evidence: Evidence) -> Verdict:
     copies: dict[str, list[Mail]] = defaultdict(list)
     for mail in evidence.mails:
         copies[mail.task_id].append(mail)
-    wanted = evidence.accepted.keys() - evidence.refused
+    wanted = evidence.accepted.keys() - evidence.expected_failures
     duplicates = {task_id: len(mails) - 1 for task_id, mails in copies.items() if len(mails) > 1}
     failed = [
         task_id

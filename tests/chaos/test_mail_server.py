@@ -56,13 +56,13 @@ def test_mail_server_refuses(trial: Trial) -> None:
     trial.submit(10)
     trial.settle(30)
     with trial.stack.mail_server("refuse"):
-        trial.refused.update(trial.submit(10))
+        trial.expected_failures.update(trial.submit(10))
         trial.settle(30)
     trial.submit(10)
     trial.settle(30)
-    rows = trial.stack.rows(list(trial.refused))
+    rows = trial.stack.rows(list(trial.expected_failures))
     assert {row.status for row in rows.values()} == {"failed"}, rows
-    assert not {mail.task_id for mail in trial.stack.mails()} & trial.refused
+    assert not {mail.task_id for mail in trial.stack.mails()} & trial.expected_failures
     trial.conclude()
 
 

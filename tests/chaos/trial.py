@@ -22,8 +22,8 @@ class Trial:
     clients: Clients
     # From when recovery counts: the moment at which what was broken is whole, or was killed.
     over_at: float | None = None
-    refused: set[str] = field(default_factory=set)
-    recoveries: list[float] = field(default_factory=list)
+    # What the trial itself wants to fail.
+    expected_failures: set[str] = field(default_factory=set)
     _struck: dict[str, float] = field(default_factory=dict)
     figures: dict[str, float | str] = field(default_factory=dict)
     concluded: bool = False
@@ -84,7 +84,11 @@ class Trial:
         rows = self.stack.rows(list(accepted))
         return judge(
             Evidence(
-                accepted, self.stack.mails(), rows, list(self.clients.sightings), frozenset(self.refused)
+                accepted,
+                self.stack.mails(),
+                rows,
+                list(self.clients.sightings),
+                frozenset(self.expected_failures),
             )
         )
 

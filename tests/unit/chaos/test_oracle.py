@@ -45,7 +45,7 @@ def test_a_failure_that_nobody_asked_for_is_seen() -> None:
 
 def test_a_failure_that_was_asked_for_is_none() -> None:
     seen = evidence(mail("a"), b=row("failed"))
-    seen.refused = frozenset("b")
+    seen.expected_failures = frozenset("b")
     assert judge(seen).passed
 
 
