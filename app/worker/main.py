@@ -17,6 +17,7 @@ from app.services.execution import End, ExecutionRules, Executor
 from app.services.leases import Leases
 from app.settings import WorkerSettings
 from app.worker import apart
+from app.worker.consumer import Consumer, Transport
 from app.worker.heartbeat import Heartbeat, loop_step
 
 # A claim and its record are short, so few connections serve many threads.
@@ -73,6 +74,8 @@ def create_executor(settings: WorkerSettings, database: Database, node: str) -> 
 def create_worker(settings: WorkerSettings, executor: Executor) -> Celery:
     """The Celery application with its task."""
     app = broker.celery_app(settings)
+    app.conf.broker_transport = Transport
+    app.conf.worker_consumer = Consumer
 
     @app.task(name=broker.RUN_TASK, throws=(TaskFailed,))  # type: ignore[untyped-decorator]
     def run_task(task_id: str) -> None:

@@ -265,6 +265,7 @@ class Stack:
         paused = self.host("docker", "ps", "--quiet", "--filter", "status=paused")
         for container in paused.split():
             self.host("docker", "unpause", container)
+        self.flush_redis()
         self.compose("up", "--detach", "--no-recreate")
 
     def await_well(self, seconds: float = 150) -> None:

@@ -135,6 +135,29 @@ def test_garbage_in_the_queue_harms_nobody(api: httpx.Client, worker: Process, m
     assert worker.popen.poll() is None
 
 
+def test_what_is_no_message_ends_no_worker(parts: Machine, api: httpx.Client, worker: Process) -> None:
+    app = celery_app(load(ApiSettings))
+    with app.connection() as connection:
+        producer = Producer(connection, routing_key=QUEUE)
+        # More often than a worker takes messages at once: one that it never gave back would leave it deaf.
+        for body in ([], {}, [1], [[], {}], "text", 1) * 10:
+            message = app.amqp.as_task_v2("some-id", RUN_TASK, args=())
+            producer.publish(body, headers=message.headers, serializer="json", **message.properties)
+    for envelope in (
+        "no JSON",
+        "[1, 2]",
+        "null",
+        "{}",
+        '{"properties": {}}',
+        '{"properties": {"delivery_tag": 1}}',
+    ):
+        parts.redis_cli("LPUSH", QUEUE, envelope)
+    assert final(api, post(api, "someone@example.com"))["status"] == "succeeded"
+    worker.says("message.unreadable")
+    assert worker.popen.poll() is None
+    assert parts.redis_cli("HLEN", "unacked") == "0"
+
+
 def test_no_log_names_a_recipient_or_a_secret(
     api: httpx.Client, worker: Process, mailbox: Mailbox, parts: Machine
 ) -> None:

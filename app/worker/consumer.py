@@ -1,0 +1,50 @@
+"""What Celery reads from Redis, whatever lies there: what is no message is logged and dropped.
+
+By itself Celery ends the worker on an envelope or a body of the wrong shape, and puts the message back, so
+that the next worker ends as well.
+"""
+
+from typing import Any
+
+import structlog
+from celery.worker.consumer import Consumer as CeleryConsumer
+from kombu.transport import redis
+
+log = structlog.get_logger()
+
+# What comes of taking apart what has another shape than expected; never what a connection raises.
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)
+_SHOWN_CHARACTERS = 200
+
+
+class Channel(redis.Channel):  # type: ignore[misc]
+    """Takes what is no envelope out of the queue."""
+
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)
+        except _UNREADABLE as error:
+            log.error("message.unreadable", problem=repr(error)[:_SHOWN_CHARACTERS])
+            return True
+
+
+class Transport(redis.Transport):  # type: ignore[misc]
+    """Redis, with that channel."""
+
+    Channel = Channel
+
+
+class Consumer(CeleryConsumer):  # type: ignore[misc]
+    """Rejects a message whose body is no call of a task."""
+
+    def create_task_handler(self, *arguments: Any, **keywords: Any) -> Any:
+        handle = super().create_task_handler(*arguments, **keywords)
+
+        def handle_readable(message: Any) -> None:
+            try:
+                handle(message)
+            except _UNREADABLE as error:
+                log.error("message.unreadable", problem=repr(error)[:_SHOWN_CHARACTERS])
+                message.reject_log_error(log, self.connection_errors)
+
+        return handle_readable
