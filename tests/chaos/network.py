@@ -61,11 +61,11 @@ class Network:
             )
             again = " tcp sport {0} numgen random mod 100 < 1 dup to ip daddr\n" if loss_percent else ""
             self._load(
-                "chain redirect {\n type nat hook prerouting priority -110;\n"
+                "chain detour {\n type nat hook prerouting priority -110;\n"
                 f' iifname != "lo" tcp dport {port} redirect to :{_PROXY_PORT}\n}}\n'
-                "chain cut {\n type filter hook input priority 0;\n"
+                "chain severed {\n type filter hook input priority 0;\n"
                 f' iifname != "lo" tcp dport {port} reject with tcp reset\n{loss}}}\n'
-                "chain again {\n type filter hook output priority 0;\n"
+                "chain doubled {\n type filter hook output priority 0;\n"
                 f"{again.format(_PROXY_PORT)}}}",
                 family="ip",
             )
