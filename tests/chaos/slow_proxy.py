@@ -5,6 +5,7 @@ its input.
 """
 
 import asyncio
+import os
 import random
 import sys
 
@@ -51,6 +52,8 @@ async def main(port: int, target: int, delay: float, jitter: float) -> None:
         sys.stdout.write("listening\n")
         sys.stdout.flush()
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        # At once: connections that are still open would be waited for.
+        os._exit(0)
 
 
 asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])))

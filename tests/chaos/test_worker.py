@@ -86,8 +86,9 @@ def test_poison(trial: Trial) -> None:
     """What kills its worker twice runs apart from then on, and what it kills there is itself alone."""
     stack = trial.stack
     (poison,) = trial.submit(1, "slow-8")
-    for _ in range(2):
-        eventually(lambda: stack.running_tasks() == [poison], seconds=60, what="the worker has the poison")
+    for deaths in range(2):
+        eventually(partial(has, stack, poison, deaths), seconds=60, what="the worker has the poison")
+        time.sleep(1)
         trial.submit(4)
         stack.kill("worker")
         eventually(lambda: stack.pid("worker"), seconds=60, what="the engine starts the worker again")
@@ -102,6 +103,12 @@ def test_poison(trial: Trial) -> None:
     eventually(lambda: stack.rows([poison])[poison].status == "failed", seconds=60, what="it is given up")
     trial.expected_failures.add(poison)
     trial.conclude(settle_seconds=30)
+
+
+def has(stack: Stack, task_id: str, deaths: int) -> bool:
+    """Whether a worker does a task of which so many have died."""
+    row = stack.rows([task_id])[task_id]
+    return row.status == "running" and row.deaths == deaths
 
 
 def apart(stack: Stack, *, but: str) -> str:

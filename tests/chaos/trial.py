@@ -149,6 +149,7 @@ class Trial:
         """The row of a trial that broke before its end."""
         found = result(self.name, self.verdict_or_nothing(), recovered_seconds=0)
         found.passed = False
+        found.slowest_answer_seconds = round(self.clients.slowest_seconds, 1)
         found.complaints.append("the trial itself broke before its end")
         self.report.faults.append(found)
         self.say(found.line)
