@@ -13,6 +13,7 @@ one machine cannot show it: one of two hosts lost. The clock that jumps is that 
 processes; the database's own is RDS's, and the only one that the rows heed.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -98,6 +99,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("what the faults came to")
     for line in report.table():
         terminalreporter.write_line(line)
-    path = Path(config.rootpath) / "reports" / "chaos.json"
+    # A part of the rows leaves the report of all of them as it is.
+    part = config.getoption("--fault") or config.getoption("-m") or config.getoption("-k")
+    name = f"chaos-{re.sub('[^a-z_]+', '-', part)}.json" if part else "chaos.json"
+    path = Path(config.rootpath) / "reports" / name
     report.write(path)
     terminalreporter.write_line(f"In full: {path.relative_to(config.rootpath)}")
