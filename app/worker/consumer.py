@@ -1,7 +1,7 @@
 """What Celery reads from Redis, whatever lies there: what is no message is logged and dropped.
 
-By itself Celery ends the worker on an envelope or a body of the wrong shape, and puts the message back, so
-that the next worker ends as well.
+By itself Celery ends the worker on an envelope or a body of the wrong shape; a body goes back into the queue,
+so that the next worker ends as well.
 """
 
 from typing import Any
@@ -17,21 +17,10 @@ _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)
 _SHOWN_CHARACTERS = 200
 
 
-class Channel(redis.Channel):  # type: ignore[misc]
-    """Takes what is no envelope out of the queue."""
-
-    def _brpop_read(self, **options: Any) -> Any:
-        try:
-            return super()._brpop_read(**options)
-        except _UNREADABLE as error:
-            log.error("message.unreadable", problem=repr(error)[:_SHOWN_CHARACTERS])
-            return True
-
-
 class Transport(redis.Transport):  # type: ignore[misc]
-    """Redis, with that channel."""
+    """Redis, where what is no envelope costs the connection, which is made anew, and not the worker."""
 
-    Channel = Channel
+    connection_errors = (*redis.Transport.connection_errors, *_UNREADABLE)
 
 
 class Consumer(CeleryConsumer):  # type: ignore[misc]

@@ -40,7 +40,7 @@ def test_nothing_but_the_broker_and_the_worker_knows_celery() -> None:
         if (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("celery", "kombu"))
         or (isinstance(node, ast.Import) and node.names[0].name.split(".")[0] in ("celery", "kombu"))
     }
-    assert knowing == {"broker.py", "worker/main.py", "worker/heartbeat.py"}
+    assert knowing == {"broker.py", "worker/main.py", "worker/heartbeat.py", "worker/consumer.py"}
 
 
 def test_celery_keeps_no_results_reads_json_only_and_never_stops_trying(
