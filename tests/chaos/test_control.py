@@ -22,7 +22,8 @@ def test_control(trial: Trial, request: pytest.FixtureRequest) -> None:
         command(*deploy, seconds=300)
     trial.report.control = found
     assert not found.passed, "the oracle saw nothing, so it proves nothing"
-    assert found.lost >= 20, f"only {found.lost} are seen to be lost"
+    # All twenty but the one that the worker had been handed before Redis forgot the others.
+    assert found.lost >= 19, f"only {found.lost} are seen to be lost"
     trial.settle(90)
     left = trial.verdict()
     assert left.passed, f"with the relay on again, not all came: {left.complaints}"
