@@ -49,6 +49,7 @@ class Container:
 
     name: str
     port: int
+    inner_port: int
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
@@ -101,11 +102,16 @@ class Machine:
 
     def start(self, module: str, *arguments: str, **settings: str) -> Process:
         """`python -m app.<module>` with the machine's settings and these (without APP_) over them."""
-        log = self.directory / f"{module}-{len(self.processes)}.log"
+        over = {f"APP_{name}": value for name, value in settings.items()}
+        return self.spawn(module, sys.executable, "-m", f"app.{module}", *arguments, **over)
+
+    def spawn(self, name: str, *command: str, **environment: str) -> Process:
+        """Any program, with the machine's environment and this over it; its output in a file of that name."""
+        log = self.directory / f"{name}-{len(self.processes)}.log"
         with log.open("wb") as output:
             popen = subprocess.Popen(
-                [sys.executable, "-m", f"app.{module}", *arguments],
-                env={**self.environment, **{f"APP_{name}": value for name, value in settings.items()}},
+                command,
+                env={**self.environment, **environment},
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -165,8 +171,9 @@ class Machine:
     def redis_cli(self, *command: str) -> str:
         """A command as Redis' administrator, whom only these tests have."""
         return run(
-            "docker", "exec", self.redis.name, "redis-cli", "--user", "tests", "--pass", "tests", *command
-        )
+            "docker", "exec", self.redis.name, "redis-cli", "-p", str(self.redis.inner_port),
+            "--user", "tests", "--pass", "tests", *command,
+        )  # fmt: skip
 
     def wait_ready(self) -> None:
         """Until both answer."""
@@ -212,7 +219,18 @@ def make_certificates(directory: Path) -> None:
         "-extfile", directory / "extensions", "-out", directory / "tls.pem")  # fmt: skip
 
 
-def start_postgres(directory: Path, suffix: str) -> Container:
+def networking(host_network: bool, inner_port: int) -> tuple[int, int, list[str]]:
+    """The port on this machine, the one inside, and what `docker run` is told.
+
+    Published, or on the machine's own network: without the engine's proxy, whose share no figure should have.
+    """
+    port = free_port()
+    if host_network:
+        return port, port, ["--network", "host"]
+    return port, inner_port, ["--publish", f"127.0.0.1:{port}:{inner_port}"]
+
+
+def start_postgres(directory: Path, suffix: str, *, host_network: bool) -> Container:
     """The sandbox's stand-in for RDS."""
     run("docker", "build", "--quiet", "--tag", "steadfast-test-rds", ROOT / "molecule" / "sandbox" / "rds")
     data = directory / "postgres"
@@ -220,21 +238,23 @@ def start_postgres(directory: Path, suffix: str) -> Container:
     for name in ("tls.key", "tls.pem"):
         (data / name).write_bytes((directory / name).read_bytes())
     (data / "migrator_password").write_text((directory / "secrets" / "app_migrator_password").read_text())
-    container = Container(f"steadfast-test-postgres-{suffix}", free_port())
-    run("docker", "run", "--detach", "--name", container.name,
-        "--publish", f"127.0.0.1:{container.port}:5432",
-        "--volume", f"{data}:/mnt/user-data:ro", "steadfast-test-rds")  # fmt: skip
-    return container
+    port, inner_port, network = networking(host_network, 5432)
+    name = f"steadfast-test-postgres-{suffix}"
+    run("docker", "run", "--detach", "--name", name, *network, "--env", f"PGPORT={inner_port}",
+        "--volume", f"{data}:/mnt/user-data:ro", "steadfast-test-rds",
+        "start", *(["-c", "listen_addresses=127.0.0.1"] if host_network else []))  # fmt: skip
+    return Container(name, port, inner_port)
 
 
-def start_redis(directory: Path, suffix: str) -> Container:
+def start_redis(directory: Path, suffix: str, *, host_network: bool) -> Container:
     """The stack's own Redis, with the application's rights as reliability asks for them."""
     build = ROOT / "roles" / "app_release" / "files" / "redis"
     run("docker", "build", "--quiet", "--tag", "steadfast-test-redis", build)
     configuration = directory / "redis"
     configuration.mkdir()
+    port, inner_port, network = networking(host_network, 6379)
     (configuration / "redis.conf").write_text(
-        "bind *\nprotected-mode no\naclfile /etc/steadfast/users.acl\ndir /data\nappendonly yes\nsave ''\n"
+        f"bind {'127.0.0.1' if host_network else '*'}\nport {inner_port}\nprotected-mode no\naclfile /etc/steadfast/users.acl\ndir /data\nappendonly yes\nsave ''\n"
         "maxmemory 64mb\nmaxmemory-policy noeviction\n"
     )
     password = (directory / "secrets" / "app_redis_password").read_text()
@@ -245,15 +265,14 @@ def start_redis(directory: Path, suffix: str) -> Container:
     )
     for path in (configuration, *configuration.iterdir()):
         path.chmod(0o755)
-    container = Container(f"steadfast-test-redis-{suffix}", free_port())
-    run("docker", "run", "--detach", "--name", container.name,
-        "--publish", f"127.0.0.1:{container.port}:6379",
+    name = f"steadfast-test-redis-{suffix}"
+    run("docker", "run", "--detach", "--name", name, *network,
         "--volume", f"{configuration}:/etc/steadfast:ro", "steadfast-test-redis")  # fmt: skip
-    return container
+    return Container(name, port, inner_port)
 
 
 @contextlib.contextmanager
-def machine(directory: Path) -> Iterator[Machine]:
+def machine(directory: Path, *, host_network: bool = False) -> Iterator[Machine]:
     """Everything up, the schema migrated; everything gone afterwards."""
     directory.chmod(0o755)
     (directory / "secrets").mkdir()
@@ -265,9 +284,9 @@ def machine(directory: Path) -> Iterator[Machine]:
     made: list[str] = []
     try:
         made.append(f"steadfast-test-postgres-{suffix}")
-        postgres = start_postgres(directory, suffix)
+        postgres = start_postgres(directory, suffix, host_network=host_network)
         made.append(f"steadfast-test-redis-{suffix}")
-        redis = start_redis(directory, suffix)
+        redis = start_redis(directory, suffix, host_network=host_network)
         found = Machine(directory, postgres, redis, _environment(directory, postgres, redis))
         try:
             found.wait_ready()

@@ -1,0 +1,149 @@
+"""What the bench starts: real parts, the project's processes and the peers', alike on TCP of 127.0.0.1."""
+
+import contextlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.integration.machine import Machine, Process, eventually, free_port
+
+HERE = Path(__file__).parent
+CONNECTIONS = 32
+
+
+@dataclass(frozen=True)
+class Load:
+    """What wrk saw."""
+
+    requests: int
+    seconds: float
+    errors: int
+    p50_ms: float
+    p99_ms: float
+
+    @property
+    def per_second(self) -> float:
+        return self.requests / self.seconds
+
+
+@dataclass
+class Parts:
+    """The machine, and how each side's processes are started on it."""
+
+    machine: Machine
+    delayed_port: int = 0
+
+    def database(self, delay_ms: int) -> str:
+        """The port at which the database is so far away."""
+        if not delay_ms:
+            return str(self.machine.postgres.port)
+        if not self.delayed_port:
+            self.delayed_port = free_port()
+            self._module(
+                "tests.bench.delay", self.delayed_port, self.machine.postgres.port, delay_ms
+            )
+            eventually(lambda: listens(self.delayed_port), what="the delaying proxy")
+        return str(self.delayed_port)
+
+    def ours(self, delay_ms: int, copies: int = 1) -> list[int]:
+        """The ports of the project's API processes; each in its own slot's name, as no two share a node."""
+        ports = [free_port() for _ in range(copies)]
+        for port in ports:
+            process = self.machine.start(
+                "api", "--port", str(port),
+                DATABASE_PORT=self.database(delay_ms), RECIPIENT_LIMIT_PER_HOUR="1000000000",
+            )  # fmt: skip
+            process.says("Uvicorn running")
+        return ports
+
+    def peer(self, name: str, delay_ms: int = 0, copies: int = 1) -> list[int]:
+        """The ports of a peer's API processes, with the server's settings that the project has."""
+        ports = [free_port() for _ in range(copies)]
+        for port in ports:
+            process = self.machine.spawn(
+                name, sys.executable, "-m", "uvicorn", f"tests.bench.peers.{name}:app", "--port", str(port),
+                "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--no-server-header",
+                **self._peers_environment(delay_ms),
+            )  # fmt: skip
+            process.says("Uvicorn running")
+        return ports
+
+    def our_worker(self, delay_ms: int, *, smtp_port: int = 0, **settings: str) -> Process:
+        """A worker container's process; without a mail server it does nothing for a task."""
+        over = {"DATABASE_PORT": self.database(delay_ms), "SMTP_PORT": str(smtp_port or 1), **settings}
+        module = "app.worker" if smtp_port else "tests.bench.idle_worker"
+        process = self.machine.spawn(
+            "our-worker", sys.executable, "-m", module, **{f"APP_{key}": value for key, value in over.items()}
+        )
+        return process
+
+    def peers_worker(self, *arguments: str, smtp_port: int = 0) -> Process:
+        """The tutorial's worker as `celery worker` starts it: a process for each core."""
+        mail = {"PEER_SMTP_PORT": str(smtp_port)} if smtp_port else {}
+        process = self.machine.spawn(
+            "peers-worker", sys.executable, "-m", "celery", "--app", "tests.bench.peers.tutorial",
+            "worker", "--hostname", f"peer-{secrets.token_hex(3)}", *arguments,
+            **self._peers_environment(0), **mail,
+        )  # fmt: skip
+        return process
+
+    def sink(self, delay_ms: int) -> int:
+        """The port of a mail server that answers DATA after so long."""
+        port = free_port()
+        self._module("tests.bench.sink", port, delay_ms)
+        eventually(lambda: listens(port), what="the mail server")
+        return port
+
+    def _module(self, module: str, *arguments: int) -> Process:
+        words = (sys.executable, "-m", module, *map(str, arguments))
+        return self.machine.spawn(module.rpartition(".")[2], *words)
+
+    def _peers_environment(self, delay_ms: int) -> dict[str, str]:
+        machine = self.machine
+        password = (machine.directory / "secrets" / "app_database_password").read_text()
+        return {
+            "PEER_REDIS_URL": f"redis://tests:tests@localhost:{machine.redis.port}/1",
+            "PEER_DATABASE_URL": f"postgresql+psycopg2://app:{password}@localhost:{self.database(delay_ms)}"
+            f"/steadfast?sslmode=verify-full&sslrootcert={machine.directory / 'ca.pem'}",
+        }
+
+    def empty(self) -> None:
+        """Nothing waits and nothing is stored, on either side."""
+        self.machine.sql("TRUNCATE tasks, workers, peer_tasks")
+        self.machine.redis_cli("FLUSHALL")
+
+    @contextlib.contextmanager
+    def ending(self) -> Iterator[None]:
+        """What is started within ends with it."""
+        before = len(self.machine.processes)
+        try:
+            yield
+        finally:
+            self.machine.end_all(before)
+
+
+def listens(port: int) -> bool:
+    import socket
+
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wrk(
+    ports: Sequence[int], seconds: float, *, ids: Path | None = None, connections: int = CONNECTIONS
+) -> Load:
+    """Bounded load on these ports: POST, or GET of the ids in a file."""
+    over = {"IDS": str(ids)} if ids else {"MARK": f"u{secrets.token_hex(4)}"}
+    done = subprocess.run(
+        ["wrk", "--threads", "2", "--connections", str(connections), "--duration", f"{seconds:g}s",
+         "--timeout", "10s", "--script", str(HERE / "load.lua"), f"http://127.0.0.1:{ports[0]}"],
+        env={"PATH": os.environ["PATH"], "PORTS": ",".join(map(str, ports)), **over},
+        capture_output=True, text=True, timeout=seconds + 30, check=True,
+    )  # fmt: skip
+    return Load(**json.loads(done.stdout.splitlines()[-1]))
