@@ -1,9 +1,11 @@
 """Addresses, text and the moves between statuses."""
 
+import random
 import re
 from pathlib import Path
 
 import pytest
+from email_validator import validate_email
 
 from app.schemas import (
     FINAL,
@@ -74,6 +76,40 @@ def test_what_is_no_plain_address_is_refused(name: str) -> None:
 )
 def test_an_address_is_kept_in_its_normal_form(written: str, normal: str) -> None:
     assert plain_address(written) == normal
+
+
+def test_the_quick_look_at_an_address_takes_and_refuses_what_the_grammar_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def noting(value: str, **options: object) -> object:
+        asked.append(value)
+        return validate_email(value, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("app.schemas.validate_email", noting)
+    chance, quick = random.Random(1), 0  # noqa: S311 (not a secret)
+    ends = [
+        "@a.com",
+        "@a.de.",
+        "@x--y.com",
+        "@a.b-c.org",
+        "@a.test",
+        "@a.local",
+        "@xn--a.com",
+        "@" + "a" * 64,
+    ]
+    for _ in range(20_000):
+        written = "".join(chance.choices("aaaaab0.-+_@X", k=chance.randint(1, 12))) + chance.choice(ends)
+        asked.clear()
+        try:
+            normal = plain_address(written)
+        except ValueError:
+            continue
+        quick += not asked
+        strict = validate_email(written, check_deliverability=False, allow_smtputf8=False, strict=True)
+        assert normal == strict.ascii_email, written
+    assert quick > 500
 
 
 @pytest.mark.parametrize(
