@@ -1,1 +1,1 @@
-"""HTTP: each module is a path, but for main.py, dependencies.py, batching.py and publishing.py."""
+"""HTTP: each module is a path, but for main, dependencies, routing, batching and publishing."""

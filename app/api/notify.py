@@ -6,6 +6,7 @@ from fastapi import APIRouter, Header
 from fastapi.responses import JSONResponse
 
 from app.api.dependencies import Given
+from app.api.routing import QuickRoute
 from app.errors import (
     IdempotencyKeyInUse,
     InvalidInput,
@@ -28,7 +29,7 @@ IdempotencyKey = Annotated[
 
 def router(message_max_characters: int) -> APIRouter:
     """The path, with the schema that has the message's limit in it."""
-    routes = APIRouter()
+    routes = APIRouter(route_class=QuickRoute)
     schema = notify.input_schema(message_max_characters)
 
     @routes.post(

@@ -135,6 +135,17 @@ def test_an_absurd_key_is_refused(api: Api, key: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "kind", ["application/json", "application/json; charset=utf-8", "application/a+json"]
+)
+def test_read_quickly_or_thoroughly_a_request_means_the_same(api: Api, kind: str) -> None:
+    content = json.dumps({"email": "Someone@EXAMPLE.com", "message": "a\nb"})
+    answer = api.client.post("/notify/", content=content, headers={"Content-Type": kind})
+    assert answer.status_code == 202
+    (submitted,) = api.submitted
+    assert submitted.payload == {"email": "Someone@example.com", "message": "a\nb"}
+
+
+@pytest.mark.parametrize(
     ("error", "status", "name", "retry_after"),
     [
         (RecipientLimitReached(retry_after_seconds=1234), 429, "recipient_limit_reached", "1234"),

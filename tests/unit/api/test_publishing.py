@@ -37,6 +37,20 @@ def test_everything_that_waits_is_published_before_the_end() -> None:
     assert broker.published == [str(number) for number in range(50)]
 
 
+def test_what_gathers_while_the_broker_is_busy_is_published_in_one_call() -> None:
+    broker = Broker()
+    broker.hold.clear()
+    thread = PublishingThread(broker)  # type: ignore[arg-type]
+    thread.publish(["first"])
+    while not broker.calls:
+        time.sleep(0.01)
+    for number in range(49):
+        thread.publish([str(number)])
+    broker.hold.set()
+    thread.close()
+    assert (broker.calls, len(broker.published)) == (2, 50)
+
+
 def test_a_frozen_broker_delays_nobody_and_its_overflow_is_left() -> None:
     broker = Broker()
     broker.hold.clear()
