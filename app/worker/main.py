@@ -18,6 +18,7 @@ from app.services.leases import Leases
 from app.settings import WorkerSettings
 from app.worker import apart
 from app.worker.consumer import Consumer, Transport
+from app.worker.events import PacedEvents
 from app.worker.heartbeat import Heartbeat, loop_step
 
 # A claim and its record are short, so few connections serve many threads.
@@ -44,7 +45,7 @@ def run(settings: WorkerSettings) -> None:
     for thread in threads:
         thread.start()
     app = create_worker(settings, executor)
-    app.steps["consumer"].add(loop_step(heartbeat))
+    app.steps["consumer"].update({PacedEvents, loop_step(heartbeat)})
     try:
         app.worker_main(_arguments(settings, node))
     finally:

@@ -45,9 +45,7 @@ class Parts:
             return str(self.machine.postgres.port)
         if not self.delayed_port:
             self.delayed_port = free_port()
-            self._module(
-                "tests.bench.delay", self.delayed_port, self.machine.postgres.port, delay_ms
-            )
+            self._module("tests.bench.delay", self.delayed_port, self.machine.postgres.port, delay_ms)
             eventually(lambda: listens(self.delayed_port), what="the delaying proxy")
         return str(self.delayed_port)
 
