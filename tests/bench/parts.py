@@ -85,7 +85,7 @@ class Parts:
         """The tutorial's worker as `celery worker` starts it: a process for each core."""
         mail = {"PEER_SMTP_PORT": str(smtp_port)} if smtp_port else {}
         process = self.machine.spawn(
-            "peers-worker", sys.executable, "-m", "celery", "--app", "tests.bench.peers.tutorial",
+            "peers-worker", sys.executable, "-m", "celery", "--app", "tests.bench.peers.tutorial:celery",
             "worker", "--hostname", f"peer-{secrets.token_hex(3)}", *arguments,
             **self._peers_environment(0), **mail,
         )  # fmt: skip
@@ -134,12 +134,12 @@ def listens(port: int) -> bool:
 
 
 def wrk(
-    ports: Sequence[int], seconds: float, *, ids: Path | None = None, connections: int = CONNECTIONS
+    ports: Sequence[int], seconds: int, *, ids: Path | None = None, connections: int = CONNECTIONS
 ) -> Load:
     """Bounded load on these ports: POST, or GET of the ids in a file."""
     over = {"IDS": str(ids)} if ids else {"MARK": f"u{secrets.token_hex(4)}"}
     done = subprocess.run(
-        ["wrk", "--threads", "2", "--connections", str(connections), "--duration", f"{seconds:g}s",
+        ["wrk", "--threads", "2", "--connections", str(connections), "--duration", f"{seconds}s",
          "--timeout", "10s", "--script", str(HERE / "load.lua"), f"http://127.0.0.1:{ports[0]}"],
         env={"PATH": os.environ["PATH"], "PORTS": ",".join(map(str, ports)), **over},
         capture_output=True, text=True, timeout=seconds + 30, check=True,
