@@ -71,8 +71,6 @@ class BrokerSettings(Settings):
     redis_port: Port = 6379
     redis_username: Name = "app"
     redis_password: Secret
-    # Here because the broker must not hand a message out again while a lease may still run.
-    lease_seconds: float = Field(12, ge=1, le=3600)
 
     @property
     def redis_url(self) -> str:
@@ -104,6 +102,7 @@ class WorkerSettings(RelaySettings):
     """`python -m app.worker`."""
 
     worker_concurrency: int = Field(16, ge=1, le=64)
+    lease_seconds: float = Field(12, ge=1, le=3600)
     # Work that hangs for longer loses its lease, and another worker may begin it anew.
     task_timeout_seconds: float = Field(300, ge=1, le=86_400)
     max_attempts: int = Field(100, ge=1, le=10_000)
