@@ -1,15 +1,15 @@
 """Hands a mail to a mail server: an interface of one method, SMTP, and a fake that records."""
 
+import re
 import smtplib
-import socket
 import ssl
 from contextlib import suppress
 from email.message import EmailMessage
-from threading import Timer
-from typing import Any, Protocol
+from typing import Protocol
 
-from app.deadline import Deadline, resolve
+from app.deadline import Deadline
 from app.errors import PermanentError, TaskError, TransientError
+from app.mail.connections import Connection, Connections
 from app.settings import WorkerSettings
 
 
@@ -35,43 +35,49 @@ class RecordingMailer:
         return "250 OK"
 
 
+class _Stale(Exception):
+    """A connection that was kept is of no use any more, and the server has seen nothing of this mail."""
+
+
 class SmtpMailer:
-    """One connection a mail, under one deadline from the look-up of the name to the server's last word."""
+    """Each mail under one deadline, from the look-up of the name to the server's last word.
+
+    A connection is used for the next mail, too. One that fails before the mail itself is sent is replaced by
+    a fresh one: the mail is neither lost with it nor sent twice.
+    """
 
     def __init__(self, settings: WorkerSettings, *, tls_context: ssl.SSLContext | None = None) -> None:
         self._settings = settings
         self._tls = tls_context or ssl.create_default_context()
+        self._connections = Connections()
 
     def send(self, message: EmailMessage) -> str:
         """As the interface says."""
         deadline = Deadline(self._settings.smtp_timeout_seconds)
+        kept = self._connections.take()
+        if kept is not None:
+            with suppress(_Stale):
+                return self._send(kept, message, deadline)
         tls = self._tls if self._settings.smtp_tls == "tls" else None
-        connection = _Connection(deadline, tls, name=self._settings.mail_from.rpartition("@")[2])
-        watchdog = Timer(deadline.remaining(), connection.cut)
-        watchdog.daemon = True
-        watchdog.start()
-        try:
-            self._introduce(connection)
-            return self._hand_over(connection, message)
-        except smtplib.SMTPResponseException as refusal:
-            raise _refused(refusal, of_mail=connection.introduced) from refusal
-        except smtplib.SMTPNotSupportedError as error:
-            raise TransientError("mail_server_lacks_feature", str(error)) from error
-        # ValueError: what the ssl module says of a socket that the watchdog has cut under it.
-        except (smtplib.SMTPException, OSError, ValueError) as error:
-            if not deadline.remaining():
-                limit = f"{self._settings.smtp_timeout_seconds:g} s"
-                raise TransientError(
-                    "mail_server_too_slow", f"The mail server took longer than {limit}."
-                ) from error
-            raise TransientError(
-                "mail_server_unreachable", f"The mail server cannot be reached: {error}"
-            ) from error
-        finally:
-            watchdog.cancel()
-            connection.close()
+        fresh = Connection(deadline, tls, name=self._settings.mail_from.rpartition("@")[2])
+        return self._send(fresh, message, deadline)
 
-    def _introduce(self, connection: "_Connection") -> None:
+    def _send(self, connection: Connection, message: EmailMessage, deadline: Deadline) -> str:
+        connection.begin(deadline)
+        try:
+            with self._connections.watched(connection):
+                if not connection.used_before:
+                    self._introduce(connection)
+                answer = self._hand_over(connection, message)
+        except (smtplib.SMTPException, OSError, ValueError) as error:
+            connection.close()
+            if _is_stale(connection, error):
+                raise _Stale from error
+            raise self._translated(connection, error) from error
+        self._connections.keep(connection)
+        return answer
+
+    def _introduce(self, connection: Connection) -> None:
         settings = self._settings
         _expect(connection.connect(settings.smtp_host, settings.smtp_port), 220)
         if settings.smtp_tls == "starttls":
@@ -80,54 +86,41 @@ class SmtpMailer:
         connection.ehlo_or_helo_if_needed()
         if settings.smtp_username:
             connection.login(settings.smtp_username, settings.smtp_password.get_secret_value())
-        _expect(connection.mail(str(settings.mail_from)), 250)
+
+    def _hand_over(self, connection: Connection, message: EmailMessage) -> str:
+        content = _on_the_wire(message)
+        _expect(connection.mail(str(self._settings.mail_from)), 250)
         connection.introduced = True
-
-    def _hand_over(self, connection: "_Connection", message: EmailMessage) -> str:
         _expect(connection.rcpt(str(message["To"])), 250, 251)
-        answer = _expect(connection.data(message.as_bytes()), 250)
-        # The mail is taken; whatever happens to the farewell changes nothing.
-        with suppress(smtplib.SMTPException, OSError, ValueError):
-            connection.quit()
-        return answer
+        _expect(connection.docmd("DATA"), 354)
+        connection.handed_over = True
+        connection.send(content)
+        return _expect(connection.getreply(), 250)
+
+    def _translated(self, connection: Connection, error: Exception) -> TaskError:
+        if isinstance(error, smtplib.SMTPResponseException):
+            return _refused(error, of_mail=connection.introduced)
+        if isinstance(error, smtplib.SMTPNotSupportedError):
+            return TransientError("mail_server_lacks_feature", str(error))
+        # ValueError: what the ssl module says of a socket that was cut under it.
+        if not connection.deadline.remaining():
+            limit = f"{self._settings.smtp_timeout_seconds:g} s"
+            return TransientError("mail_server_too_slow", f"The mail server took longer than {limit}.")
+        return TransientError("mail_server_unreachable", f"The mail server cannot be reached: {error}")
 
 
-class _Connection(smtplib.SMTP):
-    """smtplib's client, whose connecting heeds the deadline, and that another thread may cut."""
+def _is_stale(connection: Connection, error: Exception) -> bool:
+    """Whether a fresh connection may fare better: what was said of the recipient would be said again."""
+    if not connection.used_before or connection.handed_over or not connection.deadline.remaining():
+        return False
+    about_the_mail = isinstance(error, smtplib.SMTPResponseException) and connection.introduced
+    return not about_the_mail
 
-    def __init__(self, deadline: Deadline, tls: ssl.SSLContext | None, *, name: str) -> None:
-        # Named, because smtplib would ask a name server for this machine's own name, however long that takes.
-        super().__init__(local_hostname=name)
-        self._deadline = deadline
-        self._implicit_tls = tls
-        # Whether the server has taken us and our sender: what it refuses from then on is the mail.
-        self.introduced = False
 
-    def _get_socket(self, host: str, port: int, timeout: float | None) -> Any:
-        # smtplib's own place to say how a connection is made; SMTP_SSL uses it too.
-        self._host = host  # the name that STARTTLS asks the certificate for
-        failure: OSError = OSError(f"{host} has no address")
-        for address in resolve(host, port, self._deadline):
-            try:
-                plain = socket.create_connection(
-                    (address, port), timeout=max(self._deadline.remaining(), 0.001)
-                )
-            except OSError as error:
-                failure = error
-                continue
-            # Known before the handshake, which a slow server could draw out.
-            self.sock = plain
-            if self._implicit_tls is None:
-                return plain
-            return self._implicit_tls.wrap_socket(plain, server_hostname=host)
-        raise failure
-
-    def cut(self) -> None:
-        """Ends every wait on the socket, from another thread: a server may feed bytes one by one."""
-        if self.sock is not None:
-            with suppress(OSError):
-                # The plain socket's method: the ssl module's own would touch what the other thread is using.
-                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+def _on_the_wire(message: EmailMessage) -> bytes:
+    """As DATA sends it: a line that begins with a dot gets another, and a dot alone ends it."""
+    content = re.sub(rb"(?m)^\.", b"..", message.as_bytes())
+    return content + (b"" if content.endswith(b"\r\n") else b"\r\n") + b".\r\n"
 
 
 def _expect(answer: tuple[int, bytes], *codes: int) -> str:

@@ -18,7 +18,7 @@ from app.mail.mailer import Mailer, RecordingMailer, SmtpMailer
 from app.mail.message import render
 from app.settings import WorkerSettings, load
 from tests.integration.conftest import Mailbox
-from tests.integration.machine import Machine, free_port
+from tests.integration.machine import Machine, eventually, free_port
 
 TASK_ID = "00d21i6octkcv769pu6ond6eghhro9v5dgq0"
 
@@ -263,6 +263,124 @@ def test_a_slow_taker_is_given_up_and_named_slow(settings: Settings, mailbox: Ma
     mailbox.delay_seconds = 2
     with pytest.raises(TransientError, match=r"longer than 0\.6 s"):
         SmtpMailer(settings(smtp_port=mailbox.port, smtp_timeout_seconds=0.6)).send(mail())
+
+
+@contextlib.contextmanager
+def listener_of(*behaviours: Callable[[socket.socket], None]) -> Iterator[tuple[int, list[int]]]:
+    """A server whose first connection is treated so, the next one so; the list grows with each."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        accepted: list[int] = []
+
+        def serve() -> None:
+            with contextlib.suppress(OSError, StopIteration):
+                for behave in behaviours:
+                    connection, _ = server.accept()
+                    accepted.append(len(accepted))
+                    with connection:
+                        behave(connection)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1], accepted
+
+
+def takes(mails: list[str], *, then: str | None = None, at: str = "MAIL") -> Callable[[socket.socket], None]:
+    """A server that takes one mail and, at a step of the next, says this or (None) ends the connection."""
+
+    def behave(connection: socket.socket) -> None:
+        lines = connection.makefile("rw", newline="\r\n")
+
+        def say(words: str) -> None:
+            lines.write(words + "\r\n")
+            lines.flush()
+
+        say(DIALOGUE["greeting"])
+        for line in lines:
+            verb = line.split()[0].upper()
+            if len(mails) and verb == at:
+                if then is None:
+                    return
+                say(then)
+                continue
+            say(DIALOGUE.get(verb, "250 OK"))
+            if verb == "DATA":
+                mails.append("".join(iter(lambda: next(lines), ".\r\n")))
+                if at == "the mail" and len(mails) > 1:
+                    return
+                say(DIALOGUE["the mail"])
+
+    return behave
+
+
+def test_the_next_mail_goes_through_the_same_connection(settings: Settings) -> None:
+    mails: list[str] = []
+    with listener_of(takes(mails, at="never")) as (port, accepted):
+        mailer = SmtpMailer(settings(smtp_port=port))
+        message = mail()
+        for _ in range(3):
+            mailer.send(message)
+    assert (len(mails), accepted) == (3, [0])
+    assert len(set(mails)) == 1
+
+
+@pytest.mark.parametrize("at", ["MAIL", "RCPT", "DATA"])
+@pytest.mark.parametrize("then", [None, "421 4.7.0 Too many mails in one connection"])
+def test_a_kept_connection_that_fails_before_the_mail_is_replaced(
+    settings: Settings, at: str, then: str | None
+) -> None:
+    first: list[str] = []
+    second: list[str] = []
+    with listener_of(takes(first, then=then, at=at), takes(second)) as (port, accepted):
+        mailer = SmtpMailer(settings(smtp_port=port))
+        mailer.send(mail())
+        if then and at != "MAIL":
+            # The server took our sender, so this is said of the mail, and the row's next attempt repeats it.
+            with pytest.raises(TransientError, match="421"):
+                mailer.send(mail())
+        else:
+            mailer.send(mail())
+            assert (len(first), len(second), accepted) == (1, 1, [0, 1])
+
+
+def test_a_connection_that_the_server_ended_meanwhile_is_not_used(settings: Settings) -> None:
+    mails: list[str] = []
+
+    def one_only(connection: socket.socket) -> None:
+        connection.settimeout(0.2)
+        with contextlib.suppress(TimeoutError):
+            takes(mails, at="never")(connection)
+
+    with listener_of(one_only, takes(mails, at="never")) as (port, accepted):
+        mailer = SmtpMailer(settings(smtp_port=port))
+        mailer.send(mail())
+        time.sleep(0.5)
+        mailer.send(mail())
+    assert (len(mails), accepted) == (2, [0, 1])
+
+
+def test_what_happens_after_the_mail_was_sent_is_never_tried_on_another_connection(
+    settings: Settings,
+) -> None:
+    first: list[str] = []
+    second: list[str] = []
+    with listener_of(takes(first, at="the mail"), takes(second)) as (port, _):
+        mailer = SmtpMailer(settings(smtp_port=port))
+        mailer.send(mail())
+        with pytest.raises(TransientError):
+            mailer.send(mail())
+        assert (len(first), len(second)) == (2, 0), "the server may have taken it"
+
+
+def test_an_idle_connection_is_given_up(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.mail.connections._KEPT_SECONDS", 0.2)
+    heard: list[str] = []
+
+    def listen(connection: socket.socket) -> None:
+        takes(heard, then="221 Bye", at="QUIT")(connection)
+        heard.append("ended")
+
+    with listener_of(listen) as (port, _):
+        SmtpMailer(settings(smtp_port=port)).send(mail())
+        eventually(lambda: heard[1:] == ["ended"], seconds=3, what="the end of the connection")
 
 
 def context(parts: Machine, ca: str = "ca") -> ssl.SSLContext:
