@@ -17,7 +17,7 @@ WHICH = $(if $(TASK),--extra-vars "task_operations_task_ids='$(TASK)'") $(if $(S
   $(if $(OLDER_THAN),--extra-vars task_operations_older_than=$(OLDER_THAN)) $(if $(LIMIT),--extra-vars task_operations_limit=$(LIMIT))
 LOCK = uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate $(if $(UPGRADE),--upgrade)
 .DEFAULT_GOAL := help
-.PHONY: help set-up up down check test chaos scenario deploy status tasks cancel-tasks retry-tasks replay-tasks smoke-test verify lock format clean
+.PHONY: help set-up up down check test chaos bench scenario deploy status tasks cancel-tasks retry-tasks replay-tasks smoke-test verify lock format clean
 
 help: ## Show this
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name words; do printf '  make %-12s %s\n' "$$name" "$$words"; done
@@ -42,6 +42,11 @@ test: set-up ## Test everything: check, integration, every role on a real host, 
 
 chaos: set-up ## Break every part under load and count what is lost (about an hour); one row alone: make chaos FAULT=redis_full
 	@.ci/chaos
+
+bench: set-up ## Measure against the peers of tests/bench (about 25 minutes); ROUNDS, ROWS and ONLY=post,get,… shorten it
+	@.ci/set-up --bench
+	@$(SANDBOX_PLAYBOOK) molecule/sandbox/provide-engine.yml
+	@python -m tests.bench
 
 scenario: set-up ## Test one Molecule scenario: make scenario NAME=docker_engine
 	@test -f molecule/$(NAME)/molecule.yml || { echo "Name one of: $(notdir $(patsubst %/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))"; exit 1; }

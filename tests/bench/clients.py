@@ -1,4 +1,4 @@
-"""Clients that wait for the end of what they asked for. The end is what the store says, asked past everything else."""
+"""Clients that wait for the end of what they asked for; whether it has come they ask the store itself."""
 
 import asyncio
 import json

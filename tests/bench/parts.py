@@ -4,14 +4,18 @@ import contextlib
 import json
 import os
 import secrets
+import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
-from tests.integration.machine import Machine, Process, eventually, free_port
+import httpx
+
+from app.settings import ApiSettings, load
+from tests.integration.machine import Machine, Process, eventually, free_port, machine, post
 
 HERE = Path(__file__).parent
 CONNECTIONS = 32
@@ -29,7 +33,12 @@ class Load:
 
     @property
     def per_second(self) -> float:
-        return self.requests / self.seconds
+        """Of those that went well."""
+        return (self.requests - self.errors) / self.seconds
+
+    def __str__(self) -> str:
+        trouble = f", {self.errors} went wrong" if self.errors else ""
+        return f"{self.per_second:.0f}/s, p50 {self.p50_ms:.1f} ms, p99 {self.p99_ms:.1f} ms{trouble}"
 
 
 @dataclass
@@ -111,10 +120,54 @@ class Parts:
             f"/steadfast?sslmode=verify-full&sslrootcert={machine.directory / 'ca.pem'}",
         }
 
+    def settings(self, delay_ms: int) -> ApiSettings:
+        """The project's, for its functions that are called in this process."""
+        over = {"APP_DATABASE_PORT": self.database(delay_ms)}
+        with patch.dict(os.environ, {**self.machine.environment, **over}):
+            return load(ApiSettings)
+
     def empty(self) -> None:
         """Nothing waits and nothing is stored, on either side."""
         self.machine.sql("TRUNCATE tasks, workers, peer_tasks")
         self.machine.redis_cli("FLUSHALL")
+
+    def waiting(self) -> int:
+        """Ids of ours in the broker."""
+        return int(self.machine.redis_cli("-n", "0", "LLEN", "steadfast"))
+
+    def peers_waiting(self) -> int:
+        return int(self.machine.redis_cli("-n", "1", "LLEN", "celery"))
+
+    def stored(self) -> int:
+        """Rows of ours."""
+        return int(self.machine.sql("SELECT count(*) FROM tasks")[0][0])
+
+    def ours_done(self) -> int:
+        return int(self.machine.sql("SELECT count(*) FROM tasks WHERE status = 'succeeded'")[0][0])
+
+    def peers_done(self) -> int:
+        found = self.machine.redis_cli(
+            "-n", "1", "EVAL", "return #redis.call('keys', 'celery-task-meta-*')", "0"
+        )
+        return int(found)
+
+    def ended(self, port: int, count: int) -> Path:
+        """A file of the ids of so many tasks that have ended."""
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            task_ids = [post(client, f"reader.{number}@example.com") for number in range(count)]
+
+            def over() -> bool:
+                last = client.get(f"/task_status/{task_ids[-1]}").json()["status"]
+                return str(last).lower() in ("succeeded", "success")
+
+            eventually(over, seconds=60, what="the end of the last task")
+        return self.file_of(task_ids)
+
+    def file_of(self, lines: Sequence[str]) -> Path:
+        """A file for wrk."""
+        path = self.machine.directory / f"{secrets.token_hex(4)}.ids"
+        path.write_text("\n".join(lines) + "\n")
+        return path
 
     @contextlib.contextmanager
     def ending(self) -> Iterator[None]:
@@ -127,8 +180,7 @@ class Parts:
 
 
 def listens(port: int) -> bool:
-    import socket
-
+    """Whether somebody does."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
@@ -145,3 +197,24 @@ def wrk(
         capture_output=True, text=True, timeout=seconds + 30, check=True,
     )  # fmt: skip
     return Load(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def memory_mb(pid: int) -> float:
+    """What a process and its children take, what they share counted once."""
+    proportional = Path(f"/proc/{pid}/smaps_rollup").read_text().split("\nPss:", 1)[1].split()[0]
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(proportional) / 1024 + sum(memory_mb(int(child)) for child in children)
+
+
+@contextlib.contextmanager
+def parts(directory: Path) -> Iterator[Parts]:
+    """Everything up; everything gone afterwards."""
+    with machine(directory, host_network=True) as found:
+        found.sql(
+            "CREATE TABLE peer_tasks (id bigserial PRIMARY KEY, email text NOT NULL, message text,"
+            " status text NOT NULL, created_at timestamptz NOT NULL DEFAULT now())"
+        )
+        found.sql("GRANT ALL ON peer_tasks, peer_tasks_id_seq TO app")
+        # Results of peers take more than ids do.
+        found.redis_cli("CONFIG", "SET", "maxmemory", "2gb")
+        yield Parts(found)

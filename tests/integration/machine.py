@@ -253,9 +253,10 @@ def start_redis(directory: Path, suffix: str, *, host_network: bool) -> Containe
     configuration = directory / "redis"
     configuration.mkdir()
     port, inner_port, network = networking(host_network, 6379)
+    address = "127.0.0.1" if host_network else "*"
     (configuration / "redis.conf").write_text(
-        f"bind {'127.0.0.1' if host_network else '*'}\nport {inner_port}\nprotected-mode no\naclfile /etc/steadfast/users.acl\ndir /data\nappendonly yes\nsave ''\n"
-        "maxmemory 64mb\nmaxmemory-policy noeviction\n"
+        f"bind {address}\nport {inner_port}\nprotected-mode no\naclfile /etc/steadfast/users.acl\ndir /data\n"
+        "appendonly yes\nsave ''\nmaxmemory 64mb\nmaxmemory-policy noeviction\n"
     )
     password = (directory / "secrets" / "app_redis_password").read_text()
     (configuration / "users.acl").write_text(

@@ -1,4 +1,4 @@
-"""The floor: no database, and the cheapest publish there is, the project's own batches, shared by requests."""
+"""The floor: no database, and the cheapest publish there is: the project's batches, shared by requests."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

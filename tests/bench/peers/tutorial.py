@@ -1,4 +1,4 @@
-"""The peer, as tutorials teach it: FastAPI, `delay()`, Redis for messages and results, `AsyncResult`; no database."""
+"""The peer, as tutorials teach it: FastAPI, `delay()`, results in Redis, `AsyncResult`; no database."""
 
 import os
 import smtplib

@@ -1,4 +1,4 @@
-"""The second peer: the tutorial, with a row inserted through SQLAlchemy's ORM and committed before `delay()`."""
+"""The second peer: the tutorial, with a row that SQLAlchemy's ORM commits before `delay()`."""
 
 import os
 from collections.abc import Iterator
