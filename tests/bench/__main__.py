@@ -17,7 +17,7 @@ from tests.bench.ending import ends
 from tests.bench.figures import Figure
 from tests.bench.mails import mails
 from tests.bench.millions import millions
-from tests.bench.parts import CONNECTIONS, Parts, parts
+from tests.bench.parts import CONNECTIONS, DELAY_MS, Parts, parts
 from tests.bench.report import write
 from tests.integration.machine import ROOT
 
@@ -38,7 +38,7 @@ def measure(found: Parts, only: tuple[str, ...], rounds: int, rows: int) -> tupl
     lines: dict[str, Callable[..., list[Figure]]] = {"post": posts, "get": gets, "done": ends, "mails": mails}
     figures: list[Figure] = []
     for line in only:
-        for delay_ms in (0, 1) if line in lines else ():
+        for delay_ms in (0, DELAY_MS) if line in lines else ():
             say(f"→ {line}, the database at {delay_ms} ms")
             figures += lines[line](found, rounds, delay_ms, say)
     if "millions" in only:
