@@ -6,6 +6,8 @@ from celery import bootsteps
 
 # Flower draws its page anew every few seconds.
 _INTERVAL_SECONDS = 0.25
+# More than these gather only when a thousand tasks a second end.
+_MOST = 1000
 
 
 class PacedEvents(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -20,6 +22,7 @@ class PacedEvents(bootsteps.StartStopStep):  # type: ignore[misc]
     def start(self, consumer: Any) -> None:
         # Otherwise each turn of the loop publishes; a full buffer still goes at once.
         consumer.event_dispatcher.on_send_buffered = None
+        consumer.event_dispatcher.buffer_limit = _MOST
         self._timer = consumer.timer.call_repeatedly(_INTERVAL_SECONDS, consumer.event_dispatcher.flush)
 
     def stop(self, consumer: Any) -> None:

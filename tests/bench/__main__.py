@@ -5,6 +5,7 @@ ROUNDS, ROWS and ONLY (some of post, get, done, mails, millions, nginx) make it 
 
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -58,6 +59,8 @@ def main() -> int:
     if unknown := set(only) - set(LINES):
         sys.stderr.write(f"ONLY={' '.join(sorted(unknown))}: name some of {', '.join(LINES)}.\n")
         return 2
+    # So that what was started is ended, however this is.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     say("→ PostgreSQL and Redis")
     with tempfile.TemporaryDirectory(prefix="steadfast-bench-") as directory, parts(Path(directory)) as found:
         figures, reported = measure(found, only, rounds, rows)

@@ -79,12 +79,12 @@ class Parts:
 
     def our_worker(self, delay_ms: int, *, smtp_port: int = 0, **settings: str) -> Process:
         """A worker container's process; without a mail server it does nothing for a task."""
-        over = {"DATABASE_PORT": self.database(delay_ms), "SMTP_PORT": str(smtp_port or 1), **settings}
+        # The application's own defaults again, where the tests' machine has others.
+        defaults = {"WORKER_CONCURRENCY": "16", "RELAY_INTERVAL_SECONDS": "1", "RETRY_PAUSE_SECONDS": "5"}
+        places = {"DATABASE_PORT": self.database(delay_ms), "SMTP_PORT": str(smtp_port or 1)}
+        over = {f"APP_{key}": value for key, value in {**defaults, **places, **settings}.items()}
         module = "app.worker" if smtp_port else "tests.bench.idle_worker"
-        process = self.machine.spawn(
-            "our-worker", sys.executable, "-m", module, **{f"APP_{key}": value for key, value in over.items()}
-        )
-        return process
+        return self.machine.spawn("our-worker", sys.executable, "-m", module, **over)
 
     def peers_worker(self, *arguments: str, smtp_port: int = 0) -> Process:
         """The tutorial's worker as `celery worker` starts it: a process for each core."""
