@@ -10,8 +10,8 @@ from tests.chaos.stack import command
 from tests.chaos.trial import Trial
 
 _SECONDS = 120
-# What the mail server failed five times waits 5 + 10 + 20 + 40 + 80 seconds, a fifth more or less: that is how
-# the pauses are set, and no fault.
+# What the mail server failed five times waits 5 + 10 + 20 + 40 + 80 seconds, a fifth more or less: so the
+# pauses are set, and that is no fault.
 _PAUSES_SECONDS = 190
 
 
