@@ -120,11 +120,11 @@ class Connections:
         # One thread that looks often, as a timer for each mail costs a thread for each.
         while True:
             time.sleep(_LOOK_SECONDS)
-            oldest = time.monotonic() - _KEPT_SECONDS
             with self._lock:
-                for connection in self._watched:
-                    if not connection.deadline.remaining():
-                        connection.cut()
+                overdue = [each for each in self._watched if not each.deadline.remaining()]
+                for connection in overdue:
+                    connection.cut()
+                oldest = time.monotonic() - _KEPT_SECONDS
                 idle = [kept for kept in self._kept if (kept.kept_at or 0) < oldest]
                 self._kept = [kept for kept in self._kept if kept not in idle]
             for connection in idle:

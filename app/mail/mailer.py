@@ -4,7 +4,7 @@ import re
 import smtplib
 import ssl
 from contextlib import suppress
-from email.message import EmailMessage
+from email.message import Message
 from typing import Protocol
 
 from app.deadline import Deadline
@@ -16,7 +16,7 @@ from app.settings import WorkerSettings
 class Mailer(Protocol):
     """Whatever sends mail."""
 
-    def send(self, message: EmailMessage) -> str:
+    def send(self, message: Message) -> str:
         """Returns the server's words when it has taken the mail. Raises TransientError or PermanentError."""
 
 
@@ -24,10 +24,10 @@ class RecordingMailer:
     """The fake: keeps what it is given, or fails as it is told."""
 
     def __init__(self, failure: Exception | None = None) -> None:
-        self.sent: list[EmailMessage] = []
+        self.sent: list[Message] = []
         self.failure = failure
 
-    def send(self, message: EmailMessage) -> str:
+    def send(self, message: Message) -> str:
         """As the interface says."""
         if self.failure:
             raise self.failure
@@ -51,7 +51,7 @@ class SmtpMailer:
         self._tls = tls_context or ssl.create_default_context()
         self._connections = Connections()
 
-    def send(self, message: EmailMessage) -> str:
+    def send(self, message: Message) -> str:
         """As the interface says."""
         deadline = Deadline(self._settings.smtp_timeout_seconds)
         kept = self._connections.take()
@@ -62,7 +62,7 @@ class SmtpMailer:
         fresh = Connection(deadline, tls, name=self._settings.mail_from.rpartition("@")[2])
         return self._send(fresh, message, deadline)
 
-    def _send(self, connection: Connection, message: EmailMessage, deadline: Deadline) -> str:
+    def _send(self, connection: Connection, message: Message, deadline: Deadline) -> str:
         connection.begin(deadline)
         try:
             with self._connections.watched(connection):
@@ -87,7 +87,7 @@ class SmtpMailer:
         if settings.smtp_username:
             connection.login(settings.smtp_username, settings.smtp_password.get_secret_value())
 
-    def _hand_over(self, connection: Connection, message: EmailMessage) -> str:
+    def _hand_over(self, connection: Connection, message: Message) -> str:
         content = _on_the_wire(message)
         _expect(connection.mail(str(self._settings.mail_from)), 250)
         connection.introduced = True
@@ -117,7 +117,7 @@ def _is_stale(connection: Connection, error: Exception) -> bool:
     return not about_the_mail
 
 
-def _on_the_wire(message: EmailMessage) -> bytes:
+def _on_the_wire(message: Message) -> bytes:
     """As DATA sends it: a line that begins with a dot gets another, and a dot alone ends it."""
     content = re.sub(rb"(?m)^\.", b"..", message.as_bytes())
     return content + (b"" if content.endswith(b"\r\n") else b"\r\n") + b".\r\n"

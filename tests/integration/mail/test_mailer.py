@@ -6,7 +6,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from email.message import EmailMessage
+from email.message import Message
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ from tests.integration.machine import Machine, eventually, free_port
 TASK_ID = "00d21i6octkcv769pu6ond6eghhro9v5dgq0"
 
 
-def mail(recipient: str = "someone@example.com") -> EmailMessage:
+def mail(recipient: str = "someone@example.com") -> Message:
     return render(
         "notify", task_id=TASK_ID, sender="tasks@example.com", recipient=recipient, message=".\nGrüße"
     )

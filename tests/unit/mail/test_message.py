@@ -62,9 +62,20 @@ def test_the_headers_are_ours_alone(message: str | None) -> None:
 
 
 def test_both_parts_say_the_same() -> None:
-    mail = rendered("Grüße, 日本 🦊\nsecond line")
+    # In UTF-8, the Å has a byte that some call a line break.
+    mail = rendered("Grüße, 日本 🦊, Ångström = 1\u2028e-10\nsecond line \n")
     for kind in ("plain", "html"):
-        assert "Grüße, 日本 🦊\nsecond line" in body(mail, kind).replace("\r\n", "\n")
+        assert "Grüße, 日本 🦊, Ångström = 1\u2028e-10\nsecond line \n" in body(mail, kind).replace(
+            "\r\n", "\n"
+        )
+
+
+@pytest.mark.parametrize(
+    "recipient", ["a@example.com\r\nBcc: b@example.com", "a@example.com\n", "a\x00@example.com"]
+)
+def test_a_header_cannot_begin_another(recipient: str) -> None:
+    with pytest.raises(ValueError, match="control character in To"):
+        render("notify", task_id=TASK_ID, sender="tasks@example.com", recipient=recipient, message=None)
 
 
 def test_markup_is_text_in_both_parts() -> None:
