@@ -38,9 +38,9 @@ def our_store(machine: Machine) -> Store:
     return look
 
 
-def peers_store(machine: Machine) -> Store:
+def peers_store(redis_url: str) -> Store:
     """Redis, where Celery keeps results."""
-    client = redis.Redis.from_url(f"redis://tests:tests@127.0.0.1:{machine.redis.port}/1")
+    client = redis.Redis.from_url(redis_url)
 
     def look(task_ids: Sequence[str]) -> list[str]:
         found = client.mget([f"celery-task-meta-{task_id}" for task_id in task_ids])

@@ -40,7 +40,7 @@ def ends(parts: Parts, rounds: int, delay_ms: int, say: Callable[[str], None]) -
                         for _ in range(copies):
                             parts.our_worker(delay_ms)
                     else:
-                        ports, store = tutorial[:copies], peers_store(parts.machine)
+                        ports, store = tutorial[:copies], peers_store(parts.peers_redis_url())
                         for _ in range(copies):
                             parts.peers_worker()
                     one_by_one(ports, store, 10)

@@ -85,6 +85,8 @@ def in_rounds(
     for number in range(count):
         names = list(measurements)
         for name in names if number % 2 == 0 else reversed(names):
-            results[name].append(measurements[name]())
-            say(f"round {number + 1} of {count}, {name}: {results[name][-1]}")
+            seen = measurements[name]()
+            results[name].append(seen)
+            shown = f"{seen:.0f}/s" if isinstance(seen, float) else seen
+            say(f"round {number + 1} of {count}, {name}: {shown}")
     return results

@@ -1,19 +1,23 @@
-"""The same statements and paths on an empty table and on one of ten million rows."""
+"""The same statements and paths on an empty table and on one of ten million rows, by turns."""
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from app.db import repository
 from app.db.session import Database
 from app.services.submission import new_task_id
-from tests.bench.figures import Figure, Goal, median, ratio
+from tests.bench.figures import Figure, Goal, in_rounds, median, ratio
 from tests.bench.parts import DELAY_MS, Parts, wrk
 
-_SECONDS = 4
-_CLAIMS = 1500
+_SECONDS = 3
+_CLAIMS = 1000
 _SWEEPS, _SWEPT = 40, 50
 _IDS = 2000
+# Of PostgreSQL's databases: the bench's own, whose table is empty, and another.
+_EMPTY, _FULL = "steadfast", "steadfast_full"
 
 # Ended tasks of the last month, as the application leaves them.
 _FILL = """
@@ -30,34 +34,24 @@ FROM (
 
 
 def millions(parts: Parts, rounds: int, rows: int, say: Callable[[str], None]) -> list[Figure]:
-    """Every measurement on the empty table first, then on the full one: filling it takes minutes."""
-    seen: dict[tuple[str, str, int], float] = {}
-    for state in ("empty", "full"):
-        parts.empty()
-        if state == "full":
-            say(f"filling the table with {rows} rows")
-            fill(parts, rows)
-        for delay_ms in (0, DELAY_MS):
-            for name, rates in _rates(parts, rounds, delay_ms).items():
-                seen[state, name, delay_ms] = median(rates, float)
-                say(f"{state} table, {name}, database at {delay_ms} ms: {seen[state, name, delay_ms]:.0f}")
-    # Its room is given back at once.
+    """Filling the table takes minutes; then each measurement is made on both, one after the other."""
     parts.empty()
-    return [
-        ratio(
-            f"{name} at {rows / 1e6:g} million rows, database at {delay_ms} ms",
-            seen["full", name, delay_ms],
-            rate,
-            None if delay_ms else Goal(0.9),
-        )
-        for (state, name, delay_ms), rate in seen.items()
-        if state == "empty"
-    ]
+    parts.machine.superuser(f"CREATE DATABASE {_FULL} OWNER migrator")
+    try:
+        migration = parts.machine.start("db.migrate", DATABASE_NAME=_FULL)
+        assert migration.popen.wait(60) == 0, migration.log.read_text()
+        say(f"filling a table with {rows} rows")
+        fill(parts, rows)
+        return [
+            figure for delay_ms in (0, DELAY_MS) for figure in _compared(parts, rounds, rows, delay_ms, say)
+        ]
+    finally:
+        parts.machine.superuser(f"DROP DATABASE {_FULL} WITH (FORCE)")
 
 
 def fill(parts: Parts, rows: int) -> None:
     """The indexes are made afterwards, which is much quicker, and all is settled before it is measured."""
-    sql = parts.machine.sql
+    sql = partial(parts.sql, _FULL)
     indexes = sql(
         "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'tasks' AND indexname <> 'tasks_pkey'"
     )
@@ -72,65 +66,100 @@ def fill(parts: Parts, rows: int) -> None:
     parts.machine.superuser("CHECKPOINT")
 
 
-def _rates(parts: Parts, rounds: int, delay_ms: int) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {"POST/s": [], "GET/s": [], "claims/s": [], "sweeps/s": []}
-    with parts.ending():
-        ours = parts.ours(delay_ms)
-        ids = _some_ids(parts, ours)
-        database = Database(parts.settings(delay_ms), pool_size=1)
-        wrk(ours, 1)
-        for _ in range(rounds):
-            found["POST/s"].append(wrk(ours, _SECONDS).per_second)
-            found["GET/s"].append(wrk(ours, _SECONDS, ids=ids).per_second)
-            found["claims/s"].append(_claims(parts, database))
-            found["sweeps/s"].append(_sweeps(parts, database))
-        database.close()
-    return found
+@dataclass(frozen=True)
+class _Table:
+    """One of the two, and the API process on it."""
+
+    parts: Parts
+    name: str
+    ports: list[int]
+    database: Database
+    ids: Path
+
+    def posts(self) -> float:
+        return wrk(self.ports, _SECONDS).per_second
+
+    def gets(self) -> float:
+        return wrk(self.ports, _SECONDS, ids=self.ids).per_second
+
+    def claims(self) -> float:
+        """Claims a second, one after the other."""
+        task_ids = self._store(_CLAIMS)
+        begun = time.perf_counter()
+        for task_id in task_ids:
+            with self.database.connection() as connection:
+                claimed = repository.claim(
+                    connection, task_id, worker="b", lease_seconds=60, max_attempts=8, max_deaths=5, died="{}"
+                )
+            assert claimed is not None
+        rate = len(task_ids) / (time.perf_counter() - begun)
+        self._forget()
+        return rate
+
+    def sweeps(self) -> float:
+        """The relay's look at the table, a second."""
+        self._store(_SWEEPS * _SWEPT)
+        begun = time.perf_counter()
+        for _ in range(_SWEEPS):
+            with self.database.connection() as connection:
+                taken = repository.take_unpublished(connection, limit=_SWEPT, pause_seconds=60)
+            assert len(taken) == _SWEPT
+        rate = _SWEEPS / (time.perf_counter() - begun)
+        self._forget()
+        return rate
+
+    def _store(self, count: int) -> list[str]:
+        """Rows that were due an hour ago, before all others."""
+        task_ids = [new_task_id() for _ in range(count)]
+        self.parts.sql(
+            self.name,
+            "INSERT INTO tasks (id, kind, payload, next_run_at, publish_at)"
+            " SELECT id, 'bench', '{}', earlier, earlier"
+            " FROM unnest(%s) AS id, CAST(now() - interval '1 hour' AS timestamptz) AS earlier",
+            task_ids,
+        )
+        return task_ids
+
+    def _forget(self) -> None:
+        # By the index: among millions there is none on the kind.
+        self.parts.sql(
+            self.name,
+            "DELETE FROM tasks WHERE kind = 'bench' AND status IN ('queued', 'running', 'retrying')"
+            " AND coalesce(lease_expires_at, next_run_at) > '-infinity'",
+        )
 
 
-def _some_ids(parts: Parts, ours: list[int]) -> Path:
-    """From all over the table; of an empty one, of some that are stored first."""
-    find = f"SELECT id FROM tasks TABLESAMPLE SYSTEM (0.1) ORDER BY random() LIMIT {_IDS}"
-    found = parts.machine.sql(find)
+def _table(parts: Parts, name: str, delay_ms: int) -> _Table:
+    ports = parts.ours(delay_ms, DATABASE_NAME=name)
+    wrk(ports, 1)
+    # From all over the table; TABLESAMPLE reads whole pages, so a small table gives none.
+    found = parts.sql(name, f"SELECT id FROM tasks TABLESAMPLE SYSTEM (0.1) ORDER BY random() LIMIT {_IDS}")
     if len(found) < _IDS:
-        wrk(ours, 1)
-        found = parts.machine.sql(f"SELECT id FROM tasks ORDER BY random() LIMIT {_IDS}")
-    return parts.file_of([str(row[0]) for row in found])
+        found = parts.sql(name, f"SELECT id FROM tasks ORDER BY random() LIMIT {_IDS}")
+    ids = parts.file_of([str(row[0]) for row in found])
+    return _Table(parts, name, ports, Database(parts.settings(delay_ms, name), pool_size=1), ids)
 
 
-def _store(parts: Parts, count: int) -> list[str]:
-    """Rows that were due an hour ago, before all others."""
-    task_ids = [new_task_id() for _ in range(count)]
-    parts.machine.sql(
-        "INSERT INTO tasks (id, kind, payload, next_run_at, publish_at)"
-        " SELECT id, 'bench', '{}', earlier, earlier"
-        " FROM unnest(%s) AS id, CAST(now() - interval '1 hour' AS timestamptz) AS earlier",
-        task_ids,
-    )
-    return task_ids
-
-
-def _claims(parts: Parts, database: Database) -> float:
-    task_ids = _store(parts, _CLAIMS)
-    begun = time.perf_counter()
-    for task_id in task_ids:
-        with database.connection() as connection:
-            claimed = repository.claim(
-                connection, task_id, worker="bench", lease_seconds=60, max_attempts=8, max_deaths=5, died="{}"
-            )
-        assert claimed is not None
-    rate = len(task_ids) / (time.perf_counter() - begun)
-    parts.machine.sql("DELETE FROM tasks WHERE kind = 'bench'")
-    return rate
-
-
-def _sweeps(parts: Parts, database: Database) -> float:
-    _store(parts, _SWEEPS * _SWEPT)
-    begun = time.perf_counter()
-    for _ in range(_SWEEPS):
-        with database.connection() as connection:
-            taken = repository.take_unpublished(connection, limit=_SWEPT, pause_seconds=60)
-        assert len(taken) == _SWEPT
-    rate = _SWEEPS / (time.perf_counter() - begun)
-    parts.machine.sql("DELETE FROM tasks WHERE kind = 'bench'")
-    return rate
+def _compared(
+    parts: Parts, rounds: int, rows: int, delay_ms: int, say: Callable[[str], None]
+) -> list[Figure]:
+    with parts.ending():
+        empty, full = _table(parts, _EMPTY, delay_ms), _table(parts, _FULL, delay_ms)
+        measurements: dict[str, Callable[[], float]] = {}
+        for what in ("posts", "gets", "claims", "sweeps"):
+            measurements[f"{what}, empty table"] = getattr(empty, what)
+            measurements[f"{what}, full table"] = getattr(full, what)
+        found = in_rounds(rounds, measurements, say)
+        for table in (empty, full):
+            table.database.close()
+    rate = {name: median(rates, float) for name, rates in found.items()}
+    words = {"posts": "POST/s", "gets": "GET/s", "claims": "claims/s", "sweeps": "sweeps/s"}
+    return [
+        ratio(
+            f"{word} at {rows / 1e6:g} million rows to an empty table, database at {delay_ms} ms",
+            rate[f"{what}, full table"],
+            rate[f"{what}, empty table"],
+            None if delay_ms else Goal(0.9),
+        )
+        for what, word in words.items()
+    ]

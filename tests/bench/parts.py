@@ -10,9 +10,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import httpx
+import redis
 
 from app.settings import ApiSettings, load
 from tests.integration.machine import Machine, Process, eventually, free_port, machine, post
@@ -54,13 +56,13 @@ class Parts:
         """The port at which the database is so far away."""
         return str(self.delayed_port if delay_ms else self.machine.postgres.port)
 
-    def ours(self, delay_ms: int, copies: int = 1) -> list[int]:
+    def ours(self, delay_ms: int, copies: int = 1, **settings: str) -> list[int]:
         """The ports of the project's API processes; each in its own slot's name, as no two share a node."""
         ports = [free_port() for _ in range(copies)]
         for port in ports:
             process = self.machine.start(
                 "api", "--port", str(port),
-                DATABASE_PORT=self.database(delay_ms), RECIPIENT_LIMIT_PER_HOUR="1000000000",
+                DATABASE_PORT=self.database(delay_ms), RECIPIENT_LIMIT_PER_HOUR="1000000000", **settings,
             )  # fmt: skip
             process.says("Uvicorn running")
         return ports
@@ -108,20 +110,31 @@ class Parts:
         words = (sys.executable, "-m", module, *map(str, arguments))
         return self.machine.spawn(module.rpartition(".")[2], *words)
 
+    def peers_redis_url(self) -> str:
+        """Another database of the same server, so that nobody meets the other's keys."""
+        return f"redis://tests:tests@127.0.0.1:{self.machine.redis.port}/1"
+
     def _peers_environment(self, delay_ms: int) -> dict[str, str]:
         machine = self.machine
         password = (machine.directory / "secrets" / "app_database_password").read_text()
         return {
-            "PEER_REDIS_URL": f"redis://tests:tests@localhost:{machine.redis.port}/1",
+            "PEER_REDIS_URL": self.peers_redis_url(),
             "PEER_DATABASE_URL": f"postgresql+psycopg2://app:{password}@localhost:{self.database(delay_ms)}"
             f"/steadfast?sslmode=verify-full&sslrootcert={machine.directory / 'ca.pem'}",
         }
 
-    def settings(self, delay_ms: int) -> ApiSettings:
+    def settings(self, delay_ms: int, database_name: str) -> ApiSettings:
         """The project's, for its functions that are called in this process."""
-        over = {"APP_DATABASE_PORT": self.database(delay_ms)}
+        over = {"APP_DATABASE_PORT": self.database(delay_ms), "APP_DATABASE_NAME": database_name}
         with patch.dict(os.environ, {**self.machine.environment, **over}):
             return load(ApiSettings)
+
+    def sql(self, database_name: str, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """As `Machine.sql`, in any of the server's databases."""
+        connecting = contextlib.closing(self.machine.connect(database_name))
+        with connecting as connection, connection.cursor() as cursor:
+            cursor.execute(statement, parameters or None)
+            return list(cursor.fetchall()) if cursor.description else []
 
     def empty(self) -> None:
         """Nothing waits and nothing is stored, on either side."""
@@ -143,10 +156,10 @@ class Parts:
         return int(self.machine.sql("SELECT count(*) FROM tasks WHERE status = 'succeeded'")[0][0])
 
     def peers_done(self) -> int:
-        found = self.machine.redis_cli(
-            "-n", "1", "EVAL", "return #redis.call('keys', 'celery-task-meta-*')", "0"
-        )
-        return int(found)
+        """Tasks of the tutorial that went well."""
+        with redis.Redis.from_url(self.peers_redis_url()) as client:
+            keys = client.keys("celery-task-meta-*")
+            return sum(b'"SUCCESS"' in (result or b"") for result in (client.mget(keys) if keys else ()))
 
     def ended(self, port: int, count: int) -> Path:
         """A file of the ids of so many tasks that have ended."""

@@ -5,6 +5,7 @@ python -m tests.bench.sink PORT MILLISECONDS
 
 import asyncio
 import sys
+from typing import cast
 
 import uvloop
 
@@ -18,11 +19,11 @@ class Sink(asyncio.Protocol):
     delay_seconds = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's own class, which is none of asyncio's.
+        self._transport = cast(asyncio.WriteTransport, transport)
         self._buffer = b""
         self._in_mail = False
-        transport.write(_GREETING)
+        self._transport.write(_GREETING)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

@@ -130,14 +130,14 @@ class Machine:
 
     def sql(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         """A statement as the schema's owner, past everything of the application."""
-        with contextlib.closing(self._connect()) as connection, connection.cursor() as cursor:
+        with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
             cursor.execute(statement, parameters or None)
             return list(cursor.fetchall()) if cursor.description else []
 
     @contextlib.contextmanager
     def tasks_locked(self) -> Iterator[None]:
         """While nobody can store a task: whoever tries waits."""
-        with contextlib.closing(self._connect()) as connection, connection.cursor() as cursor:
+        with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
             cursor.execute("BEGIN")
             cursor.execute("LOCK TABLE tasks IN EXCLUSIVE MODE")
             yield
@@ -145,17 +145,18 @@ class Machine:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Any]:
         """A transaction of somebody else, for statements that wait for it; committed at the end."""
-        with contextlib.closing(self._connect()) as connection, connection.cursor() as cursor:
+        with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
             cursor.execute("BEGIN")
             yield cursor
             cursor.execute("COMMIT")
 
-    def _connect(self) -> Any:
+    def connect(self, database_name: str = "steadfast") -> Any:
+        """As the schema's owner, each statement its own transaction."""
         # The application's wait callback must not apply here.
         connection = psycopg2.connect(
             host="127.0.0.1",
             port=self.postgres.port,
-            dbname="steadfast",
+            dbname=database_name,
             user="migrator",
             password=(self.directory / "secrets" / "app_migrator_password").read_text(),
             sslmode="require",

@@ -183,7 +183,7 @@ def test_tasks_are_stored_while_an_index_is_made(before_indexes: Machine) -> Non
     making = (
         "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%INDEX %tasks_status%' AND wait_event_type = 'Lock'"
     )
-    with ThreadPoolExecutor(1) as pool, contextlib.closing(before_indexes._connect()) as connection:
+    with ThreadPoolExecutor(1) as pool, contextlib.closing(before_indexes.connect()) as connection:
         with connection.cursor() as cursor:
             # What the making of an index must wait for, whatever way it is made.
             cursor.execute("BEGIN")
