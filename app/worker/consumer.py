@@ -17,9 +17,16 @@ _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)
 _SHOWN_CHARACTERS = 200
 
 
+class Channel(redis.Channel):  # type: ignore[misc]
+    """Puts back nothing when a connection ends: the relay does, and Redis away would leave a file."""
+
+    do_restore = False
+
+
 class Transport(redis.Transport):  # type: ignore[misc]
     """Redis, where what is no envelope costs the connection, which is made anew, and not the worker."""
 
+    Channel = Channel
     connection_errors = (*redis.Transport.connection_errors, *_UNREADABLE)
 
 

@@ -103,6 +103,23 @@ def test_without_redis_a_task_is_accepted_at_once_and_done_later(
     assert len(mailbox.mails) == 25
 
 
+def test_ids_that_a_worker_holds_when_redis_goes_leave_no_file(
+    api: httpx.Client, started: Machine, mailbox: Mailbox
+) -> None:
+    mailbox.delay_seconds = 1
+    worker = started.start("worker", SMTP_PORT=str(mailbox.port))
+    worker.says(" ready.")
+    for _ in range(40):
+        assert api.post("/notify/", json=BODY).status_code == 202
+    eventually(lambda: mailbox.mails, what="a first mail")
+    with started.redis.stopped():
+        worker.says("Connection to broker lost")
+        time.sleep(3)
+    mailbox.delay_seconds = 0
+    eventually(lambda: len(mailbox.mails) == 40, seconds=60, what="all mails")
+    assert "DUMP STATE" not in worker.log.read_text()
+
+
 def test_what_redis_forgot_is_published_again(api: httpx.Client, started: Machine, mailbox: Mailbox) -> None:
     for _ in range(10):
         assert api.post("/notify/", json=BODY).status_code == 202
