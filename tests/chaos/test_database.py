@@ -115,36 +115,28 @@ def test_database_packets_dropped(trial: Trial) -> None:
     trial.conclude(settle_seconds=60, limit_seconds=30)
 
 
-def test_database_slow_and_lossy(trial: Trial) -> None:
-    """100 ± 33 ms there and back, one packet of twenty lost: a connection alone takes seven ways."""
-    slow = trial.stack.network_beside("rds").slow(
-        5432, delay_seconds=0.05, jitter_seconds=0.016, loss_percent=5
-    )
+def over_a_bad_way(trial: Trial, *, delay_seconds: float, jitter_seconds: float) -> None:
+    """For thirty seconds each way takes so long, and one packet of twenty is lost."""
+    way = trial.stack.network_beside("rds")
     with trial.load(rate=5):
         time.sleep(2)
-        with slow:
+        with way.slow(5432, delay_seconds=delay_seconds, jitter_seconds=jitter_seconds, loss_percent=5):
             time.sleep(30)
         trial.over()
         time.sleep(2)
     expect_honest_answers(trial)
     trial.figures["503"] = trial.clients.statuses.get(503, 0)
     trial.conclude(settle_seconds=60, limit_seconds=30)
+
+
+def test_database_slow_and_lossy(trial: Trial) -> None:
+    """100 ± 33 ms there and back, one packet of twenty lost: a connection alone takes seven ways."""
+    over_a_bad_way(trial, delay_seconds=0.05, jitter_seconds=0.016)
 
 
 def test_database_far_away(trial: Trial) -> None:
     """300 ± 100 ms: a new connection takes longer than its deadline, so all is refused."""
-    slow = trial.stack.network_beside("rds").slow(
-        5432, delay_seconds=0.15, jitter_seconds=0.05, loss_percent=5
-    )
-    with trial.load(rate=5):
-        time.sleep(2)
-        with slow:
-            time.sleep(30)
-        trial.over()
-        time.sleep(2)
-    expect_honest_answers(trial)
-    trial.figures["503"] = trial.clients.statuses.get(503, 0)
-    trial.conclude(settle_seconds=60, limit_seconds=30)
+    over_a_bad_way(trial, delay_seconds=0.15, jitter_seconds=0.05)
 
 
 @contextlib.contextmanager

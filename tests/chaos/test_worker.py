@@ -1,7 +1,9 @@
 """The worker dies, freezes, starves; with it its relay."""
 
+import contextlib
 import random
 import time
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -16,7 +18,7 @@ WORKER_LIMIT_SECONDS = 20
 
 @pytest.mark.short
 def test_worker_killed(trial: Trial) -> None:
-    """With sixteen sends under way, which nobody else knows of."""
+    """With twelve sends under way, which nobody else knows of."""
     trial.submit(12, "slow-2")
     eventually(lambda: len(trial.stack.running_tasks()) >= 10, seconds=10, what="the worker is at work")
     trial.kill_worker()
@@ -117,12 +119,25 @@ def apart(stack: Stack, *, but: str) -> str:
     return found if found != but else ""
 
 
+@contextlib.contextmanager
+def two_workers(stack: Stack) -> Iterator[None]:
+    """A second one beside the first, for the block."""
+
+    def scale(count: int) -> None:
+        worker = f"worker_{stack.colour}"
+        stack.compose("up", "--detach", "--no-recreate", "--scale", f"{worker}={count}", worker)
+
+    scale(2)
+    try:
+        yield
+    finally:
+        scale(1)
+
+
 def test_worker_frozen_past_its_lease(trial: Trial) -> None:
     """Woken, it finds that its tasks are another's: with a second worker there, they are done meanwhile."""
     stack = trial.stack
-    worker = f"worker_{stack.colour}"
-    stack.compose("up", "--detach", "--no-recreate", "--scale", f"{worker}=2", worker)
-    try:
+    with two_workers(stack):
         trial.submit(16, "slow-3")
         eventually(lambda: len(stack.running_tasks()) >= 12, seconds=10, what="both are at work")
         with stack.frozen("worker"):
@@ -130,35 +145,25 @@ def test_worker_frozen_past_its_lease(trial: Trial) -> None:
             time.sleep(30)
             trial.submit(8)
         trial.conclude(settle_seconds=120)
-    finally:
-        stack.compose("up", "--detach", "--no-recreate", "--scale", f"{worker}=1", worker)
 
 
 def test_two_relays(trial: Trial) -> None:
     """Two workers, so two relays, and a Redis that forgets everything again and again."""
     stack = trial.stack
-    worker = f"worker_{stack.colour}"
-    stack.compose("up", "--detach", "--no-recreate", "--scale", f"{worker}=2", worker)
-    try:
+    with two_workers(stack):
         with trial.load(rate=10):
             for _ in range(6):
                 time.sleep(3)
                 stack.flush_redis()
             trial.over()
         trial.conclude(settle_seconds=60, limit_seconds=10)
-    finally:
-        stack.compose("up", "--detach", "--no-recreate", "--scale", f"{worker}=1", worker)
 
 
 def test_relay_killed(trial: Trial) -> None:
     """Redis forgets what waits, and one of two relays dies in the same moment: the other publishes it."""
     stack = trial.stack
-    worker = f"worker_{stack.colour}"
-    stack.compose("up", "--detach", "--no-recreate", "--scale", f"{worker}=2", worker)
-    try:
+    with two_workers(stack):
         trial.submit(40, "slow-2")
         stack.flush_redis()
         trial.kill_worker()
         trial.conclude(settle_seconds=120, limit_seconds=WORKER_LIMIT_SECONDS)
-    finally:
-        stack.compose("up", "--detach", "--no-recreate", "--scale", f"{worker}=1", worker)
