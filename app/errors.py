@@ -9,6 +9,7 @@ AppError                        an answer over HTTP
 └── IdempotencyKeyInUse    409
 TaskError                       why an attempt did not succeed
 ├── TransientError              another attempt may succeed
+│   ├── Unconfirmed             the work may have been done; its confirmation did not come
 │   └── WorkerDied              the process that did the work died of it, perhaps after it was done
 └── PermanentError              no further attempt will
 BrokerUnavailable               the broker did not take a message; the relay repeats it
@@ -144,6 +145,10 @@ class TaskError(Exception):
 
 class TransientError(TaskError):
     """Another attempt may succeed."""
+
+
+class Unconfirmed(TransientError):
+    """The work may have been done; its confirmation did not come. Another attempt may do it twice."""
 
 
 class WorkerDied(TransientError):

@@ -8,7 +8,7 @@ from email.message import Message
 from typing import Protocol
 
 from app.deadline import Deadline
-from app.errors import PermanentError, TaskError, TransientError
+from app.errors import PermanentError, TaskError, TransientError, Unconfirmed
 from app.mail.connections import Connection, Connections
 from app.settings import WorkerSettings
 
@@ -17,7 +17,9 @@ class Mailer(Protocol):
     """Whatever sends mail."""
 
     def send(self, message: Message) -> str:
-        """Returns the server's words when it has taken the mail. Raises TransientError or PermanentError."""
+        """Returns the server's words when it has taken the mail. Raises Unconfirmed if it may have,
+        TransientError or PermanentError if it has not.
+        """
 
 
 class RecordingMailer:
@@ -95,16 +97,23 @@ class SmtpMailer:
         _expect(connection.docmd("DATA"), 354)
         connection.handed_over = True
         connection.send(content)
-        return _expect(connection.getreply(), 250)
+        answer = connection.getreply()
+        # A refusal is an answer. Nothing, half a line or garbage is none.
+        connection.handed_over = not 400 <= answer[0] < 600
+        return _expect(answer, 250)
 
     def _translated(self, connection: Connection, error: Exception) -> TaskError:
+        limit = f"{self._settings.smtp_timeout_seconds:g} s"
+        if connection.handed_over:
+            cause = _said(error) if connection.deadline.remaining() else f"It took longer than {limit}."
+            words = f"The mail server may have taken the mail, and did not answer. {cause}"
+            return Unconfirmed("mail_unconfirmed", words)
         if isinstance(error, smtplib.SMTPResponseException):
             return _refused(error, of_mail=connection.introduced)
         if isinstance(error, smtplib.SMTPNotSupportedError):
             return TransientError("mail_server_lacks_feature", str(error))
         # ValueError: what the ssl module says of a socket that was cut under it.
         if not connection.deadline.remaining():
-            limit = f"{self._settings.smtp_timeout_seconds:g} s"
             return TransientError("mail_server_too_slow", f"The mail server took longer than {limit}.")
         return TransientError("mail_server_unreachable", f"The mail server cannot be reached: {error}")
 
@@ -135,12 +144,18 @@ def _refused(refusal: smtplib.SMTPResponseException, *, of_mail: bool) -> TaskEr
 
     A 5xx before the recipient is named is about our address, name, login or sender: ours to mend.
     """
-    said = f"{refusal.smtp_code} {_plain(refusal.smtp_error)}"
+    said = _said(refusal)
     if not 500 <= refusal.smtp_code < 600:
         return TransientError("put_off_by_mail_server", said)
     if of_mail:
         return PermanentError("refused_by_mail_server", said)
     return TransientError("mail_server_refuses_us", said)
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, smtplib.SMTPResponseException):
+        return f"{error.smtp_code} {_plain(error.smtp_error)}"
+    return _plain(str(error))
 
 
 def _plain(words: bytes | str) -> str:

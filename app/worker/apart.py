@@ -11,14 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from app import kinds, process
-from app.errors import PermanentError, TaskError, TransientError, WorkerDied
+from app.errors import PermanentError, TaskError, TransientError, Unconfirmed, WorkerDied
 from app.kinds.tools import Tools
 from app.mail.mailer import SmtpMailer
 from app.settings import WorkerSettings
 
 # One at a time: the container's memory holds one more process, not sixteen.
 _turn = threading.Lock()
-_ERRORS: dict[str, type[TaskError]] = {"transient": TransientError, "permanent": PermanentError}
+# Each before its base.
+_ERRORS: dict[str, type[TaskError]] = {
+    "unconfirmed": Unconfirmed,
+    "transient": TransientError,
+    "permanent": PermanentError,
+}
 
 
 def work(task_id: str, kind: str, payload: dict[str, Any], *, timeout_seconds: float) -> dict[str, Any]:
@@ -53,7 +58,7 @@ def main() -> None:
     try:
         outcome = {"result": kinds.work(**given, tools=Tools(SmtpMailer(settings), settings.mail_from))}
     except TaskError as error:
-        name = "permanent" if isinstance(error, PermanentError) else "transient"
+        name = next(name for name, kind in _ERRORS.items() if isinstance(error, kind))
         outcome = {"error": name, "reason": error.reason, "message": str(error)}
     answer.write(json.dumps(outcome))
 

@@ -13,7 +13,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from app.errors import PermanentError, TransientError
+from app.errors import PermanentError, TransientError, Unconfirmed
 from app.mail.mailer import Mailer, RecordingMailer, SmtpMailer
 from app.mail.message import render
 from app.settings import WorkerSettings, load
@@ -186,6 +186,7 @@ def test_from_the_recipient_on_a_refusal_is_about_this_mail(
     with listener(refuses(step, answer)) as port, pytest.raises(kind, match=answer) as error:
         logging_in(port).send(mail())
     assert getattr(error.value, "reason", None) == reason
+    assert type(error.value) is kind, "a refusal is an answer: nothing is unconfirmed"
 
 
 def test_the_mail_has_one_recipient_and_its_text_unharmed(settings: Settings, mailbox: Mailbox) -> None:
@@ -261,8 +262,58 @@ def test_a_server_that_hangs_up_is_tried_again(settings: Settings) -> None:
 
 def test_a_slow_taker_is_given_up_and_named_slow(settings: Settings, mailbox: Mailbox) -> None:
     mailbox.delay_seconds = 2
-    with pytest.raises(TransientError, match=r"longer than 0\.6 s"):
+    with pytest.raises(Unconfirmed, match=r"may have taken .* longer than 0\.6 s"):
         SmtpMailer(settings(smtp_port=mailbox.port, smtp_timeout_seconds=0.6)).send(mail())
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("", "closed"),
+        ("25", "25"),
+        ("hello, there\r\n", "-1"),
+        ("221 Bye\r\n", "221 Bye"),
+        ("2" * 9000 + "\r\n", "Line too long"),
+        ("250-It\r\n250-goes\r\n", "closed"),
+    ],
+)
+def test_without_an_answer_to_the_mail_nobody_knows_whether_it_was_taken(
+    settings: Settings, answer: str, words: str
+) -> None:
+    with listener(breaks("the mail", answer)) as port, pytest.raises(Unconfirmed, match=words) as error:
+        SmtpMailer(settings(smtp_port=port)).send(mail())
+    assert error.value.reason == "mail_unconfirmed"
+
+
+def breaks(step: str, words: str) -> Callable[[socket.socket], None]:
+    """A server that answers well up to one step; there it says just these characters and hangs up."""
+
+    def behave(connection: socket.socket) -> None:
+        lines = connection.makefile("rw", newline="")
+
+        def goes_on(at: str) -> bool:
+            lines.write(words if at == step else DIALOGUE.get(at, "250 OK") + "\r\n")
+            lines.flush()
+            return at != step
+
+        going = goes_on("greeting")
+        while going:
+            verb = next(lines).split()[0].upper()
+            going = goes_on(verb)
+            if verb == "DATA" and going:
+                while next(lines) != ".\r\n":
+                    pass
+                going = goes_on("the mail")
+
+    return behave
+
+
+@pytest.mark.parametrize("words", ["", "3", "hello, there\r\n"])
+@pytest.mark.parametrize("at", ["greeting", "MAIL", "RCPT", "DATA"])
+def test_what_breaks_before_the_mail_was_surely_not_taken(settings: Settings, at: str, words: str) -> None:
+    with listener(breaks(at, words)) as port, pytest.raises(TransientError) as error:
+        SmtpMailer(settings(smtp_port=port)).send(mail())
+    assert type(error.value) is TransientError
 
 
 @contextlib.contextmanager
@@ -365,7 +416,7 @@ def test_what_happens_after_the_mail_was_sent_is_never_tried_on_another_connecti
     with listener_of(takes(first, at="the mail"), takes(second)) as (port, _):
         mailer = SmtpMailer(settings(smtp_port=port))
         mailer.send(mail())
-        with pytest.raises(TransientError):
+        with pytest.raises(Unconfirmed):
             mailer.send(mail())
         assert (len(first), len(second)) == (2, 0), "the server may have taken it"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import PermanentError, TransientError, WorkerDied
+from app.errors import PermanentError, TransientError, Unconfirmed, WorkerDied
 from app.worker import apart
 from tests.integration.conftest import Mailbox
 from tests.integration.machine import Machine
@@ -44,6 +44,14 @@ def test_a_failure_comes_back_as_what_it_is(
         apart.work(TASK_ID, "notify", PAYLOAD, timeout_seconds=20)
     assert type(raised.value) is error
     assert raised.value.reason == reason  # type: ignore[attr-defined]
+
+
+def test_what_is_unconfirmed_there_is_so_here(ready: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_SMTP_TIMEOUT_SECONDS", "0.6")
+    ready.delay_seconds = 2
+    with pytest.raises(Unconfirmed, match="may have taken") as raised:
+        apart.work(TASK_ID, "notify", PAYLOAD, timeout_seconds=20)
+    assert raised.value.reason == "mail_unconfirmed"
 
 
 @pytest.fixture
