@@ -51,6 +51,7 @@ tasks = Table(
     _count("attempts"),  # how often it was claimed
     _count("replays"),  # how often an operator had it begin anew
     _count("deaths"),  # how often a lease ran out: each time the work may have been done and not recorded
+    _count("unconfirmed"),  # how often the work's outcome was lost though its worker lived
     _count("fence", BigInteger),  # the number of the newest claim
     Column("worker", Text),  # which node made it
     _now("next_run_at"),
@@ -80,6 +81,7 @@ Index(
 )
 Index("tasks_status", tasks.c.status, tasks.c.id, postgresql_where=text(f"status <> '{Status.SUCCEEDED}'"))
 Index("tasks_claimed_again", tasks.c.id, postgresql_where=text("deaths > 0"))
+Index("tasks_unconfirmed", tasks.c.id, postgresql_where=text("unconfirmed > 0"))
 
 workers = Table(
     "workers",

@@ -194,3 +194,29 @@ def test_tasks_are_stored_while_an_index_is_made(before_indexes: Machine) -> Non
             cursor.execute("COMMIT")
         assert made.result(30) == 0
     assert before_indexes.sql("SELECT count(*) FROM tasks") == [(2,)]
+
+
+@pytest.fixture
+def before_unconfirmed(parts: Machine) -> Iterator[Machine]:
+    """The schema of the release before, with a task in it; afterwards as the other tests want it."""
+    parts.sql("ALTER TABLE tasks DROP COLUMN unconfirmed")
+    parts.sql("UPDATE alembic_version SET version_num = '0003'")
+    parts.sql("INSERT INTO tasks (id, kind, payload, status) VALUES (%s, 'notify', '{}', 'failed')", "1" * 36)
+    yield parts
+    migrate(load(MigrateSettings))
+
+
+@pytest.mark.parametrize("broken_off", [False, True])
+def test_old_rows_get_a_count_of_their_unconfirmed_attempts(
+    before_unconfirmed: Machine, broken_off: bool
+) -> None:
+    if broken_off:
+        before_unconfirmed.sql("ALTER TABLE tasks ADD COLUMN unconfirmed smallint NOT NULL DEFAULT 0")
+        before_unconfirmed.sql("CREATE INDEX tasks_unconfirmed ON tasks (kind)")
+    assert main() == 0
+    assert before_unconfirmed.sql("SELECT unconfirmed FROM tasks") == [(0,)]
+    ((definition, valid),) = before_unconfirmed.sql(INDEX.replace("tasks_status", "tasks_unconfirmed"))
+    assert definition.endswith("(id) WHERE (unconfirmed > 0)")
+    assert valid
+    # As the release before does, which knows nothing of it.
+    before_unconfirmed.sql("INSERT INTO tasks (id, kind, payload) VALUES (%s, 'notify', '{}')", "2" * 36)
