@@ -107,6 +107,7 @@ class WorkerSettings(RelaySettings):
     task_timeout_seconds: float = Field(300, ge=1, le=86_400)
     max_attempts: int = Field(100, ge=1, le=10_000)
     max_deaths: int = Field(5, ge=1, le=100)
+    max_unconfirmed: int = Field(5, ge=1, le=100)
     retry_pause_seconds: float = Field(5, gt=0)
     retry_pause_max_seconds: float = Field(900, gt=0)
     smtp_host: Name

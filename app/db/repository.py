@@ -65,7 +65,7 @@ UPDATE tasks SET
     finished_at = CASE WHEN {_USED_UP} THEN now() END,
     updated_at = now()
 WHERE id = :id AND status || '' = ANY(:origins) AND {DUE_AT} <= now()
-RETURNING id, kind, payload, status, attempts, deaths, fence, error
+RETURNING id, kind, payload, status, attempts, deaths, unconfirmed, fence, error
 """)
 
 _RENEW = text(f"""
@@ -81,6 +81,7 @@ _RECORD = text(f"""
 UPDATE tasks SET
     status = CAST(:status AS text),
     deaths = deaths + CASE WHEN status = '{Status.RUNNING}' THEN :deaths ELSE 0 END,
+    unconfirmed = unconfirmed + CASE WHEN status = '{Status.RUNNING}' THEN :unconfirmed ELSE 0 END,
     result = CAST(:result AS jsonb),
     error = CAST(:error AS jsonb),
     next_run_at = now() + make_interval(secs => :pause),
@@ -178,6 +179,7 @@ def record(
     result: str | None = None,
     error: str | None = None,
     deaths: int = 0,
+    unconfirmed: int = 0,
     pause_seconds: float = 0,
 ) -> bool:
     """Ends the claim with that fence. False when it is not the newest any more: then nothing has changed."""
@@ -188,6 +190,7 @@ def record(
         "result": result,
         "error": error,
         "deaths": deaths,
+        "unconfirmed": unconfirmed,
         "pause": pause_seconds,
         # And itself: the same claim's end may be written again, because the first answer was lost.
         "origins": [*origins(status), status.value],

@@ -14,7 +14,7 @@ from sqlalchemy import RowMapping
 from app.db import repository
 from app.db.session import Database
 from app.deadline import Deadline
-from app.errors import DatabaseUnavailable, PermanentError, TaskError, WorkerDied
+from app.errors import DatabaseUnavailable, PermanentError, TaskError, Unconfirmed, WorkerDied
 from app.schemas import TASK_ID, Status
 from app.services.leases import Leases
 
@@ -33,6 +33,7 @@ class ExecutionRules:
     worker: str
     max_attempts: int
     max_deaths: int
+    max_unconfirmed: int
     retry_pause_seconds: float
     retry_pause_max_seconds: float
 
@@ -106,18 +107,20 @@ class Executor:
                 max_deaths=self.rules.max_deaths,
                 died=_DIED,
             )
-        if task is not None and task["deaths"]:
+        if task is not None and (task["deaths"] or task["unconfirmed"]):
             # The one case in which work may be done twice: it was perhaps done, and could not be recorded.
-            log.warning(
-                "task.claimed_again", task_id=task_id, attempt=task["attempts"], deaths=task["deaths"]
-            )
+            marks = {"deaths": task["deaths"], "unconfirmed": task["unconfirmed"]}
+            log.warning("task.claimed_again", task_id=task_id, attempt=task["attempts"], **marks)
         return task
 
     def _record_failure(self, task: RowMapping, failure: TaskError, deadline: Deadline) -> Outcome:
         rules, died = self.rules, isinstance(failure, WorkerDied)
+        lost = isinstance(failure, Unconfirmed)
+        if lost and task["unconfirmed"] + 1 >= rules.max_unconfirmed:
+            failure = _given_up(task, failure)
         error = {"reason": failure.reason, "message": str(failure)}
         words = {"task_id": task["id"], "kind": task["kind"], "attempt": task["attempts"], **error}
-        change = {"error": json.dumps(error), "deaths": int(died)}
+        change = {"error": json.dumps(error), "deaths": int(died), "unconfirmed": int(lost)}
         if (
             isinstance(failure, PermanentError)
             or task["attempts"] >= rules.max_attempts
@@ -127,7 +130,8 @@ class Executor:
                 return NOTHING
             log.error("task.failed", **words)
             return Outcome(End.FAILED, str(failure))
-        pause = pause_seconds(task["attempts"], rules)
+        # Each repeat may be a copy then, so these pauses grow eightfold and not twofold.
+        pause = pause_seconds(task["attempts"] + 2 * lost * task["unconfirmed"], rules)
         if not self._record(task, deadline, status=Status.RETRYING, pause_seconds=pause, **change):
             return NOTHING
         log.warning("task.postponed", pause_seconds=round(pause, 1), **words)
@@ -150,6 +154,14 @@ class Executor:
             if not recorded:
                 log.warning("task.lease_lost", task_id=task["id"], status=change["status"])
             return recorded
+
+
+def _given_up(task: RowMapping, failure: TaskError) -> PermanentError:
+    times = task["deaths"] + task["unconfirmed"] + 1
+    return PermanentError(
+        "unconfirmed",
+        f"It may have been done up to {times} times and is given up; replay begins it anew. {failure}",
+    )
 
 
 def pause_seconds(attempts: int, rules: ExecutionRules) -> float:

@@ -64,6 +64,7 @@ def create_executor(settings: WorkerSettings, database: Database, node: str) -> 
             worker=node,
             max_attempts=settings.max_attempts,
             max_deaths=settings.max_deaths,
+            max_unconfirmed=settings.max_unconfirmed,
             retry_pause_seconds=settings.retry_pause_seconds,
             retry_pause_max_seconds=settings.retry_pause_max_seconds,
         ),

@@ -5,7 +5,12 @@ import pytest
 from app.services.execution import ExecutionRules, pause_seconds
 
 RULES = ExecutionRules(
-    worker="w", max_attempts=8, max_deaths=5, retry_pause_seconds=5, retry_pause_max_seconds=900
+    worker="w",
+    max_attempts=8,
+    max_deaths=5,
+    max_unconfirmed=5,
+    retry_pause_seconds=5,
+    retry_pause_max_seconds=900,
 )
 
 
