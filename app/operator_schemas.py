@@ -11,6 +11,7 @@ class OperatorTask(TaskStatus):
     """The same and what only operators see; addresses are masked."""
 
     deaths: int = Field(description="how often a lease ran out since it was accepted or replayed")
+    unconfirmed: int = Field(description="how often its outcome was lost though its worker lived, since then")
     replays: int = Field(description="how often an operator had it begin anew")
     worker: str | None = Field(description="who claimed it last")
 
@@ -27,7 +28,7 @@ class Counts(BaseModel):
 
     counts: dict[Status, int]
     estimated: list[Status] = Field(description="whose count is of the table's statistics")
-    claimed_again: int = Field(description="how many lost a worker at least once: perhaps done twice")
+    claimed_again: int = Field(description="how many have deaths or are unconfirmed: perhaps done twice")
     oldest_due_seconds: float
 
 

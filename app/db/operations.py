@@ -7,8 +7,8 @@ from sqlalchemy import Connection, RowMapping, TextClause, text
 from app.schemas import OPERABLE, Operation, Status
 
 _LISTED = """
-SELECT id AS task_id, kind, status, attempts, deaths, replays, worker, created_at, updated_at, finished_at,
-    result, error, CASE WHEN status IN ('queued', 'retrying') THEN next_run_at END AS next_run_at
+SELECT id AS task_id, kind, status, attempts, deaths, unconfirmed, replays, worker, created_at, updated_at,
+    finished_at, result, error, CASE WHEN status IN ('queued', 'retrying') THEN next_run_at END AS next_run_at
 FROM tasks
 """
 # A listing begins at an id, below which all that it shows lies. What succeeded is nearly all, and lies close
@@ -23,8 +23,9 @@ status <> '{Status.SUCCEEDED}' AND (status, id) > (:status, '') AND (status, id)
 _CHANGES = {
     Operation.CANCEL: f"status = '{Status.CANCELLED}', finished_at = now()",
     Operation.RETRY: "next_run_at = now(), publish_at = now()",
-    Operation.REPLAY: f"""status = '{Status.QUEUED}', attempts = 0, deaths = 0, replays = replays + 1,
-    result = NULL, error = NULL, finished_at = NULL, next_run_at = now(), publish_at = now()""",
+    Operation.REPLAY: f"""status = '{Status.QUEUED}', attempts = 0, deaths = 0, unconfirmed = 0,
+    replays = replays + 1, result = NULL, error = NULL, finished_at = NULL, next_run_at = now(),
+    publish_at = now()""",
 }
 # Of an erased task nothing is left to do. IS TRUE keeps the planner from the indexes of whole statuses.
 _CHANGE = """
@@ -42,7 +43,7 @@ _COUNT_SUCCEEDED = text(f"""
 SELECT count(*) FROM (SELECT 1 FROM tasks WHERE status = '{Status.SUCCEEDED}' LIMIT :limit) AS counted
 """)
 _ESTIMATE_ALL = text("SELECT reltuples::bigint FROM pg_class WHERE oid = 'tasks'::regclass")
-_COUNT_CLAIMED_AGAIN = text("SELECT count(*) FROM tasks WHERE deaths > 0")
+_COUNT_CLAIMED_AGAIN = text("SELECT count(*) FROM tasks WHERE deaths > 0 OR unconfirmed > 0")
 _COUNTED_UP_TO = 100_000
 
 # After every id, byte by byte.
@@ -115,5 +116,5 @@ def count_succeeded(connection: Connection, others: int) -> tuple[int, bool]:
 
 
 def claimed_again(connection: Connection) -> int:
-    """How many tasks lost a worker at least once: their work may have been done twice."""
+    """How many tasks lost a worker or their outcome at least once: their work may have been done twice."""
     return int(connection.execute(_COUNT_CLAIMED_AGAIN).scalar_one())

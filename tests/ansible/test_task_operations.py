@@ -119,10 +119,12 @@ def test_the_application_allows_the_same() -> None:
 def test_a_list_says_the_counts_and_then_a_line_a_task() -> None:
     counted = {"counts": dict.fromkeys(Status, 3) | {"succeeded": 1234567}, "estimated": ["succeeded"],
                "claimed_again": 2, "oldest_due_seconds": 12.34}  # fmt: skip
-    task = {"task_id": TASK, "kind": "notify", "status": "retrying", "attempts": 3, "deaths": 1, "replays": 2,
+    task = {"task_id": TASK, "kind": "notify", "status": "retrying", "attempts": 3, "deaths": 1,
+            "unconfirmed": 4, "replays": 2,
             "created_at": "2026-11-24T12:30:11.123Z", "next_run_at": "2026-11-24T12:31:20.456Z",
             "error": {"reason": "refused", "message": "451 busy\r\nFAILED! => forged"}}  # fmt: skip
-    plain = {**task, "task_id": OTHER, "status": "queued", "deaths": 0, "replays": 0, "error": None}
+    plain = {**task, "task_id": OTHER, "status": "queued", "deaths": 0, "unconfirmed": 0, "replays": 0,
+             "error": None}  # fmt: skip
     counts = value("{{ __task_operations_counts }}", counted={"json": counted}).splitlines()
     assert counts == [
         "queued               3",
@@ -131,13 +133,13 @@ def test_a_list_says_the_counts_and_then_a_line_a_task() -> None:
         "succeeded   ~1,234,567",
         "failed               3",
         "cancelled            3",
-        "2 lost a worker at least once, and may have been done twice.",
+        "2 lost a worker or their outcome at least once, and may have been done twice.",
         "12.3 s: so long the one that waits longest has been due.",
     ]
     listed = {"json": {"tasks": [task, plain], "next": OTHER}}
     assert value("{{ __task_operations_list }}", listed=listed).splitlines() == [
-        f"{TASK} retrying  2026-11-24T12:30:11 notify, 3 attempts, 1 deaths, 2 replays, "
-        "next 2026-11-24T12:31:20, refused: 451 busy FAILED! => forged",
+        f"{TASK} retrying  2026-11-24T12:30:11 notify, 3 attempts, 1 deaths, 4 unconfirmed, "
+        "2 replays, next 2026-11-24T12:31:20, refused: 451 busy FAILED! => forged",
         f"{OTHER} queued    2026-11-24T12:30:11 notify, 3 attempts",
         "There are more: narrow it down with STATUS and OLDER_THAN, or raise LIMIT (at most 1000).",
     ]

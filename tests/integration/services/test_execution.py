@@ -8,20 +8,29 @@ from functools import partial
 from typing import Any
 
 import pytest
+import structlog
 
 from app import kinds
 from app.db import repository
 from app.db.session import Database
-from app.errors import PermanentError, TransientError, WorkerDied
+from app.errors import DatabaseUnavailable, PermanentError, TransientError, Unconfirmed, WorkerDied
 from app.kinds.tools import Tools
 from app.mail.mailer import RecordingMailer
+from app.operator_schemas import ByIds
+from app.schemas import Operation
+from app.services import operation
 from app.services.execution import End, ExecutionRules, Executor, Outcome, Work
 from app.services.leases import Leases
 from app.services.submission import Receipt, Submission, SubmissionRules, submit
 from tests.integration.machine import Machine
 
 RULES = ExecutionRules(
-    worker="worker-one", max_attempts=3, max_deaths=4, retry_pause_seconds=0.1, retry_pause_max_seconds=1
+    worker="worker-one",
+    max_attempts=3,
+    max_deaths=4,
+    max_unconfirmed=3,
+    retry_pause_seconds=0.1,
+    retry_pause_max_seconds=1,
 )
 EXPIRE = "UPDATE tasks SET lease_expires_at = now() - interval '1 second'"
 
@@ -353,3 +362,91 @@ def test_an_end_after_the_lease_counts_while_nobody_else_has_claimed_the_task(
     mailer = HookedMailer(lambda: parts.sql(EXPIRE))
     assert run(database, task_id, mailer).end is End.SUCCEEDED
     assert row(parts, "status, deaths") == ("succeeded", 0)
+
+
+LOST = Unconfirmed("mail_unconfirmed", "The mail server may have taken the mail, and did not answer.")
+DUE = "UPDATE tasks SET next_run_at = now()"
+
+
+def test_work_that_is_never_confirmed_is_counted_and_given_up(
+    database: Database, parts: Machine, task_id: str
+) -> None:
+    rules = replace(RULES, max_attempts=100)
+    mailer = RecordingMailer(LOST)
+    for count in (1, 2):
+        assert run(database, task_id, mailer, rules).end is End.RETRYING
+        assert row(parts, "status, attempts, deaths, unconfirmed, error->>'reason'") == (
+            "retrying", count, 0, count, "mail_unconfirmed",
+        )  # fmt: skip
+        parts.sql(DUE)
+    outcome = run(database, task_id, mailer, rules)
+    assert outcome.end is End.FAILED
+    assert row(parts, "status, unconfirmed, error->>'reason', finished_at IS NOT NULL") == (
+        "failed", 3, "unconfirmed", True,
+    )  # fmt: skip
+    assert "up to 3 times" in outcome.words
+    assert "replay" in outcome.words
+    assert outcome.words.endswith(str(LOST)), "the cause is not named"
+    assert row(parts, "error->>'message'") == (outcome.words,)
+
+
+def test_the_limit_is_of_unconfirmed_attempts_alone_and_a_replay_begins_anew(
+    database: Database, parts: Machine, task_id: str
+) -> None:
+    rules = replace(RULES, max_attempts=100, max_unconfirmed=2)
+    for failure in (LOST, *[TransientError("put_off", "451 later")] * 5):
+        assert run(database, task_id, RecordingMailer(failure), rules).end is End.RETRYING
+        parts.sql(DUE)
+    assert run(database, task_id, RecordingMailer(LOST), rules).end is End.FAILED
+    assert operation.change(database, Operation.REPLAY, ByIds(task_ids=[task_id])).task_ids == [task_id]
+    assert row(parts, "status, attempts, unconfirmed, replays") == ("queued", 0, 0, 1)
+    assert run(database, task_id, RecordingMailer(LOST), rules).end is End.RETRYING
+    assert row(parts, "unconfirmed") == (1,)
+
+
+def test_an_unconfirmed_end_that_is_written_twice_counts_once(
+    database: Database, parts: Machine, task_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, asked = repository.record, []
+
+    def without_an_answer(*given: Any, **named: Any) -> bool:
+        recorded = record(*given, **named)
+        asked.append(recorded)
+        if len(asked) == 1:
+            raise DatabaseUnavailable
+        return recorded
+
+    monkeypatch.setattr(repository, "record", without_an_answer)
+    assert run(database, task_id, RecordingMailer(LOST)).end is End.RETRYING
+    assert asked == [True, True]
+    assert row(parts, "status, attempts, unconfirmed") == ("retrying", 1, 1)
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_each_repeat_of_unconfirmed_work_waits_eight_times_as_long(
+    database: Database, parts: Machine, task_id: str, confirmed: bool
+) -> None:
+    rules = replace(
+        RULES, max_attempts=9, max_unconfirmed=9, retry_pause_seconds=5, retry_pause_max_seconds=900
+    )
+    failure = TransientError("put_off", "451 later") if confirmed else LOST
+    for expected in (5, 10, 20, 40) if confirmed else (5, 40, 320, 900):
+        run(database, task_id, RecordingMailer(failure), rules)
+        (pause,) = row(parts, "extract(epoch FROM next_run_at - updated_at)::float")
+        assert 0.8 * expected <= pause <= 1.2 * expected
+        parts.sql(DUE)
+
+
+def test_unconfirmed_work_is_marked_when_it_is_claimed_again_and_keeps_its_company(
+    database: Database, parts: Machine, task_id: str
+) -> None:
+    def never(*_: Any) -> dict[str, Any]:
+        raise AssertionError("it ran apart")
+
+    parts.sql("UPDATE tasks SET unconfirmed = 2, attempts = 2")
+    mailer = RecordingMailer()
+    with structlog.testing.capture_logs() as lines:
+        assert executor(database, mailer, apart=never).run(task_id).end is End.SUCCEEDED
+    (marked,) = [line for line in lines if line["event"] == "task.claimed_again"]
+    assert (marked["attempt"], marked["deaths"], marked["unconfirmed"]) == (3, 0, 2)
+    assert row(parts, "status, unconfirmed") == ("succeeded", 2), "what is done twice stays counted"

@@ -106,24 +106,30 @@ def test_an_age_counts_by_the_databases_clock_however_the_id_was_made(
 
 def test_a_listing_tells_all_but_what_people_wrote(database: Database, store: Store) -> None:
     store(
-        Status.FAILED, attempts=3, deaths=1, replays=2, worker="worker-blue",
+        Status.FAILED, attempts=3, deaths=1, unconfirmed=4, replays=2, worker="worker-blue",
         error={"reason": "refused", "message": f"550 <{ADDRESS}> No such mailbox"}, result={"to": [ADDRESS]},
     )  # fmt: skip
     (task,) = operation.look(database, Listing()).tasks
-    assert (task.attempts, task.deaths, task.replays, task.worker) == (3, 1, 2, "worker-blue")
+    assert (task.attempts, task.deaths, task.unconfirmed) == (3, 1, 4)
+    assert (task.replays, task.worker) == (2, "worker-blue")
     assert task.error == {"reason": "refused", "message": "550 <s***@example.com> No such mailbox"}
     assert ADDRESS not in task.model_dump_json()
     assert "for nobody else" not in task.model_dump_json()
 
 
+MARKED = (Status.RUNNING, Status.RETRYING)
+
+
 def test_every_status_is_counted(database: Database, store: Store) -> None:
     for number, status in enumerate(Status):
         for _ in range(number):
-            store(status, 5, deaths=int(status is Status.RUNNING), next_run_at="yesterday")
+            marks = {"deaths": int(status is Status.RUNNING), "unconfirmed": int(status in MARKED)}
+            store(status, 5, **marks, next_run_at="yesterday")
     counts = operation.count(database)
     assert counts.counts == {status: number for number, status in enumerate(Status)}
     assert counts.estimated == []
-    assert counts.claimed_again == 1
+    # One has both marks.
+    assert counts.claimed_again == 1 + list(Status).index(Status.RETRYING)
     assert counts.oldest_due_seconds > 0
 
 
@@ -153,8 +159,8 @@ def test_a_great_many_successes_are_estimated_and_nothing_else(
         (Operation.CANCEL, "task.cancelled", ["queued", "retrying"], "cancelled", {"status", "finished_at"}),
         (Operation.RETRY, "task.retried", ["retrying"], "retrying", {"next_run_at", "publish_at"}),
         (Operation.REPLAY, "task.replayed", ["failed", "cancelled"], "queued",
-         {"status", "attempts", "deaths", "replays", "result", "error", "finished_at", "next_run_at",
-          "publish_at"}),
+         {"status", "attempts", "deaths", "unconfirmed", "replays", "result", "error", "finished_at",
+          "next_run_at", "publish_at"}),
     ],
 )  # fmt: skip
 def test_each_operation_changes_what_it_says_and_leaves_the_rest(
@@ -167,8 +173,9 @@ def test_each_operation_changes_what_it_says_and_leaves_the_rest(
     becomes: str,
     columns: set[str],
 ) -> None:
-    given = {"attempts": 7, "deaths": 2, "fence": 9, "worker": "w", "next_run_at": "tomorrow",
-             "publish_at": "tomorrow", "error": {"reason": "busy"}, "result": {"left": "over"}}  # fmt: skip
+    given = {"attempts": 7, "deaths": 2, "unconfirmed": 3, "fence": 9, "worker": "w",
+             "next_run_at": "tomorrow", "publish_at": "tomorrow", "error": {"reason": "busy"},
+             "result": {"left": "over"}}  # fmt: skip
     tasks = {status: store(status, **given) for status in Status}
     before = {task_id: row(parts, task_id) for task_id in tasks.values()}
     with structlog.testing.capture_logs() as lines:
@@ -318,7 +325,8 @@ def test_a_count_reads_only_what_has_not_succeeded(database: Database, parts: Ma
     many(parts)
     parts.sql("VACUUM ANALYZE tasks")
     assert "Index Only Scan using tasks_status" in planned(database, str(operations._COUNT))
-    assert "tasks_claimed_again" in planned(database, str(operations._COUNT_CLAIMED_AGAIN))
+    plan = planned(database, str(operations._COUNT_CLAIMED_AGAIN))
+    assert re.search(r"BitmapOr.*\n.* on tasks_claimed_again .*\n.* on tasks_unconfirmed ", plan), plan
 
 
 def many(parts: Machine) -> None:
