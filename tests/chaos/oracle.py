@@ -42,7 +42,13 @@ class Row:
     status: str
     attempts: int
     deaths: int
+    unconfirmed: int
     finished_at: datetime | None
+
+    @property
+    def marks(self) -> int:
+        """How many of its claims may have ended in a mail that no record tells of."""
+        return self.deaths + self.unconfirmed
 
 
 @dataclass
@@ -67,6 +73,7 @@ class Verdict:
     lost: list[str]
     duplicates: dict[str, int]  # id -> copies beyond the first
     unexplained: list[str]
+    unmarked: list[str]
     failed: list[str]
     sightings: list[str]
 
@@ -75,6 +82,7 @@ class Verdict:
         """Why it does not pass; nothing when it does."""
         found = [f"lost: {task_id}" for task_id in self.lost]
         found += [f"delivered twice and nothing explains it: {words}" for words in self.unexplained]
+        found += [f"taken, not answered, and not marked: {words}" for words in self.unmarked]
         found += [f"failed, and nobody asked for it: {task_id}" for task_id in self.failed]
         return found + self.sightings
 
@@ -109,20 +117,39 @@ def judge(evidence: Evidence) -> Verdict:
             ),
             *_twice_accepted(evidence.mails, evidence.accepted.values()),
         ],
+        unmarked=[
+            words for task_id in sorted(copies) if (words := _unmarked(copies[task_id], evidence.rows))
+        ],
         failed=failed,
         sightings=list(evidence.sightings),
     )
 
 
 def _unexplained(mails: list[Mail], rows: Mapping[str, Row]) -> str:
-    """A copy is excused by a lease that ran out (the row counts them), or by an answer that never arrived."""
+    """A copy is excused by the row alone: it counts the leases that ran out and the answers that were lost.
+
+    A claim brings one mail at most, and each but the last ends in a mark when its mail may have been taken.
+    """
     task_id = mails[0].task_id
     row = rows.get(task_id)
-    deaths = row.deaths if row else 0
-    unanswered = sum(not mail.answered for mail in mails)
-    if len(mails) - 1 <= deaths + unanswered:
+    if row and len(mails) - 1 <= row.marks:
         return ""
-    return f"{task_id}: {len(mails)} copies, {unanswered} not answered, {deaths} deaths"
+    marks = f"{row.deaths} deaths, {row.unconfirmed} unconfirmed" if row else "no row"
+    return f"{task_id}: {len(mails)} copies, {marks}"
+
+
+def _unmarked(mails: list[Mail], rows: Mapping[str, Row]) -> str:
+    """An answer that the mail server knows not to have arrived is marked, or the death of who waited for it.
+
+    While a task has no end, its last mail may still wait for its answer, and a death for the next claim.
+    """
+    row = rows.get(mails[0].task_id)
+    unanswered = sum(not mail.answered for mail in mails)
+    if row is None or row.finished_at is None or unanswered <= row.marks:
+        return ""
+    return (
+        f"{mails[0].task_id}: {unanswered} not answered, {row.deaths} deaths, {row.unconfirmed} unconfirmed"
+    )
 
 
 def _twice_accepted(mails: list[Mail], recipients: Iterable[str]) -> list[str]:

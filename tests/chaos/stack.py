@@ -24,7 +24,7 @@ from tests.chaos.oracle import Mail, Row
 ROOT = Path(__file__).parents[2]
 _DIRECTORY = "/opt/steadfast"
 _PORTS = {"page": 8080, "api": 8000, "health": 8501, "mailbox": 8025}
-_ROWS = "SELECT id, status, attempts, deaths, finished_at FROM tasks"
+_ROWS = "SELECT id, status, attempts, deaths, unconfirmed, finished_at FROM tasks"
 
 
 def command(*words: str, stdin: str | None = None, seconds: float = 120, check: bool = True) -> str:
@@ -189,7 +189,7 @@ class Stack:
             return {}
         ids = ", ".join(f"'{task_id}'" for task_id in task_ids)
         return {
-            row[0]: Row(row[1], int(row[2]), int(row[3]), datetime.fromisoformat(row[4]) if row[4] else None)
+            row[0]: Row(row[1], *map(int, row[2:5]), datetime.fromisoformat(row[5]) if row[5] else None)
             for row in self.sql(f"{_ROWS} WHERE id IN ({ids})")
         }
 

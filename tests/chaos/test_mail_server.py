@@ -7,7 +7,7 @@ import pytest
 from tests.chaos.stack import command
 from tests.chaos.trial import Trial
 
-# Long enough for two tries of each task, short enough for the pause after them.
+# Long enough for two tries of a task, short enough for the pause after them: after a second lost answer 40 s.
 _OUTAGE_SECONDS = 20
 
 

@@ -159,4 +159,4 @@ class Trial:
         try:
             return self.verdict()
         except Exception:  # whatever broke the trial may be in the way here, too
-            return Verdict(len(self.clients.accepted), 0, [], {}, [], [], [])
+            return Verdict(len(self.clients.accepted), 0, [], {}, [], [], [], [])

@@ -15,8 +15,10 @@ def mail(task_id: str, *, recipient: str = "", answered: bool = True) -> Mail:
     return Mail(task_id, recipient or f"{task_id}@example.com", NOW, answered)
 
 
-def row(status: str = "succeeded", *, deaths: int = 0) -> Row:
-    return Row(status, 1 + deaths, deaths, NOW)
+def row(
+    status: str = "succeeded", *, deaths: int = 0, unconfirmed: int = 0, finished_at: datetime | None = NOW
+) -> Row:
+    return Row(status, 1 + deaths + unconfirmed, deaths, unconfirmed, finished_at)
 
 
 def evidence(*mails: Mail, ids: str = "ab", **rows: Row) -> Evidence:
@@ -57,14 +59,36 @@ def test_a_second_copy_without_a_reason_is_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("copies", "deaths", "unanswered", "passes"),
+    ("copies", "deaths", "unconfirmed", "passes"),
     [(2, 1, 0, True), (2, 0, 1, True), (3, 1, 0, False), (3, 1, 1, True), (3, 0, 1, False), (3, 2, 0, True)],
 )
 def test_each_further_copy_needs_a_reason_of_its_own(
-    copies: int, deaths: int, unanswered: int, passes: bool
+    copies: int, deaths: int, unconfirmed: int, passes: bool
 ) -> None:
-    mails = [mail("a", answered=number >= unanswered) for number in range(copies)]
-    assert judge(evidence(*mails, ids="a", a=row(deaths=deaths))).passed is passes
+    mails = [mail("a") for _ in range(copies)]
+    assert judge(evidence(*mails, ids="a", a=row(deaths=deaths, unconfirmed=unconfirmed))).passed is passes
+
+
+def test_a_copy_of_a_task_that_has_no_row_is_unexplained() -> None:
+    verdict = judge(Evidence({"a": "a@example.com"}, [mail("a"), mail("a")], {}))
+    assert verdict.unexplained == ["a: 2 copies, no row"]
+
+
+@pytest.mark.parametrize(
+    ("unanswered", "deaths", "unconfirmed", "passes"),
+    [(1, 0, 0, False), (1, 1, 0, True), (1, 0, 1, True), (2, 1, 0, False), (2, 1, 1, True), (0, 1, 1, True)],
+)
+def test_a_mail_without_an_answer_is_marked_in_its_row(
+    unanswered: int, deaths: int, unconfirmed: int, passes: bool
+) -> None:
+    mails = [mail("a", answered=number >= unanswered) for number in range(max(unanswered, 1))]
+    verdict = judge(evidence(*mails, ids="a", a=row(deaths=deaths, unconfirmed=unconfirmed)))
+    assert verdict.passed is passes
+    assert bool(verdict.unmarked) is not passes
+
+
+def test_a_mail_that_still_waits_for_its_answer_needs_no_mark() -> None:
+    assert judge(evidence(mail("a", answered=False), ids="a", a=row("running", finished_at=None))).passed
 
 
 def test_one_request_that_was_stored_twice_is_seen() -> None:
