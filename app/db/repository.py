@@ -1,20 +1,22 @@
-"""All queries. Only the database's clock counts; every change of a status says where it may come from."""
+"""Storing, finding and publishing tasks, and what is known of workers. Only the database's clock counts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, text
 
 from app.db.models import DUE_AT, IS_UNFINISHED
-from app.schemas import Status, origins
+from app.db.statements import Statement
+from app.schemas import Status
 
 # The limit is heeded in the statement that stores, so that a batch counts its own rows too. Two API processes
 # (while a release is switched) may each let the last one through.
-_INSERT = text("""
+_INSERT = Statement(
+    "insert_tasks",
+    """
 WITH incoming AS (
     SELECT * FROM unnest(
-        CAST(:ids AS text[]), CAST(:kinds AS text[]), CAST(:payloads AS jsonb[]), CAST(:digests AS text[]),
-        CAST(:keys AS text[]), CAST(:fingerprints AS text[])
+        :ids, :kinds, CAST(:payloads AS jsonb[]), :digests, :keys, :fingerprints
     ) WITH ORDINALITY AS incoming(id, kind, payload, recipient_digest, key, fingerprint, position)
 ), known AS (
     SELECT position, first.id, first.fingerprint FROM incoming CROSS JOIN LATERAL (
@@ -42,61 +44,26 @@ SELECT coalesce(known.id, incoming.id) AS id, stored.id IS NOT NULL AS stored,
 FROM incoming LEFT JOIN known USING (position) LEFT JOIN ranked USING (position)
     LEFT JOIN stored ON stored.id = incoming.id
 ORDER BY position
-""")
+""",
+    ids="text[]",
+    kinds="text[]",
+    payloads="text[]",
+    digests="text[]",
+    keys="text[]",
+    fingerprints="text[]",
+    limit="bigint",
+    grace="float8",
+)
 
-# A running task that is due has lost its worker, or the worker its lease.
-_DIED = f"CASE WHEN status = '{Status.RUNNING}' THEN 1 ELSE 0 END"
-_USED_UP = f"(attempts >= :max_attempts OR deaths + {_DIED} >= :max_deaths)"
-
-# Its status is hidden from the planner: it would take one of the partial indexes, which are small most of the
-# time, and after a burst read all of it to find one row.
-# One that has died too often ends here: its work may be what kills workers. One that waits for another
-# attempt has an error of its own, and keeps it when the limit was lowered meanwhile.
-_CLAIM = text(f"""
-UPDATE tasks SET
-    status = CASE WHEN {_USED_UP} THEN '{Status.FAILED}' ELSE '{Status.RUNNING}' END,
-    attempts = attempts + CASE WHEN {_USED_UP} THEN 0 ELSE 1 END,
-    deaths = deaths + {_DIED},
-    fence = fence + 1,
-    worker = :worker,
-    lease_expires_at = CASE WHEN {_USED_UP} THEN NULL ELSE now() + make_interval(secs => :lease) END,
-    publish_at = now() + make_interval(secs => :lease),
-    error = CASE WHEN {_USED_UP} AND status = '{Status.RUNNING}' THEN CAST(:died AS jsonb) ELSE error END,
-    finished_at = CASE WHEN {_USED_UP} THEN now() END,
-    updated_at = now()
-WHERE id = :id AND status || '' = ANY(:origins) AND {DUE_AT} <= now()
-RETURNING id, kind, payload, status, attempts, deaths, unconfirmed, fence, error
-""")
-
-_RENEW = text(f"""
-UPDATE tasks SET
-    lease_expires_at = now() + make_interval(secs => :lease),
-    publish_at = now() + make_interval(secs => :lease)
-FROM unnest(CAST(:ids AS text[]), CAST(:fences AS bigint[])) AS held(id, fence)
-WHERE tasks.id = held.id AND tasks.fence = held.fence AND status = '{Status.RUNNING}'
-RETURNING tasks.id
-""")
-
-_RECORD = text(f"""
-UPDATE tasks SET
-    status = CAST(:status AS text),
-    deaths = deaths + CASE WHEN status = '{Status.RUNNING}' THEN :deaths ELSE 0 END,
-    unconfirmed = unconfirmed + CASE WHEN status = '{Status.RUNNING}' THEN :unconfirmed ELSE 0 END,
-    result = CAST(:result AS jsonb),
-    error = CAST(:error AS jsonb),
-    next_run_at = now() + make_interval(secs => :pause),
-    publish_at = now() + make_interval(secs => :pause),
-    lease_expires_at = NULL,
-    finished_at = CASE WHEN :status = '{Status.RETRYING}' THEN NULL ELSE now() END,
-    updated_at = now()
-WHERE id = :id AND fence = :fence AND status = ANY(:origins)
-""")
-
-_FIND = text("""
+_FIND = Statement(
+    "find_tasks",
+    """
 SELECT id AS task_id, kind, status, attempts, created_at, updated_at, finished_at, result, error,
     CASE WHEN status IN ('queued', 'retrying') THEN next_run_at END AS next_run_at
 FROM tasks WHERE id = ANY(:ids)
-""")
+""",
+    ids="text[]",
+)
 
 # A message that was published is either claimed within the pause, or waits in a long queue (and then another
 # one does no harm), or is lost. A lease that ran out is left alone while `expired` is false.
@@ -138,69 +105,12 @@ def insert(
         name: [row[column] for row in rows] for name, column in zip(names, columns, strict=True)
     }
     parameters |= {"limit": limit, "grace": grace_seconds}
-    return connection.execute(_INSERT, parameters).mappings().all()
-
-
-def claim(
-    connection: Connection,
-    task_id: str,
-    *,
-    worker: str,
-    lease_seconds: float,
-    max_attempts: int,
-    max_deaths: int,
-    died: str,
-) -> RowMapping | None:
-    """Takes a task that is due, if nobody else has it; one that is used up comes back as failed."""
-    parameters = {
-        "id": task_id,
-        "worker": worker,
-        "lease": lease_seconds,
-        "max_attempts": max_attempts,
-        "max_deaths": max_deaths,
-        "died": died,
-        "origins": origins(Status.RUNNING),
-    }
-    return connection.execute(_CLAIM, parameters).mappings().one_or_none()
-
-
-def renew(connection: Connection, fences: Mapping[str, int], *, lease_seconds: float) -> set[str]:
-    """Begins anew the leases of these claims (fence by task); returns the tasks whose claim still holds."""
-    parameters = {"ids": list(fences), "fences": list(fences.values()), "lease": lease_seconds}
-    return set(connection.execute(_RENEW, parameters).scalars())
-
-
-def record(
-    connection: Connection,
-    task_id: str,
-    *,
-    fence: int,
-    status: Status,
-    result: str | None = None,
-    error: str | None = None,
-    deaths: int = 0,
-    unconfirmed: int = 0,
-    pause_seconds: float = 0,
-) -> bool:
-    """Ends the claim with that fence. False when it is not the newest any more: then nothing has changed."""
-    parameters = {
-        "id": task_id,
-        "fence": fence,
-        "status": status.value,
-        "result": result,
-        "error": error,
-        "deaths": deaths,
-        "unconfirmed": unconfirmed,
-        "pause": pause_seconds,
-        # And itself: the same claim's end may be written again, because the first answer was lost.
-        "origins": [*origins(status), status.value],
-    }
-    return connection.execute(_RECORD, parameters).rowcount == 1
+    return _INSERT.run(connection, parameters).mappings().all()
 
 
 def find(connection: Connection, task_ids: Sequence[str]) -> dict[str, RowMapping]:
     """The tasks that exist among these ids."""
-    rows = connection.execute(_FIND, {"ids": list(task_ids)}).mappings()
+    rows = _FIND.run(connection, {"ids": list(task_ids)}).mappings()
     return {row["task_id"]: row for row in rows}
 
 

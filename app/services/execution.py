@@ -11,11 +11,13 @@ from typing import Any
 import structlog
 from sqlalchemy import RowMapping
 
-from app.db import repository
+from app.db import claims
+from app.db.claims import Ending
 from app.db.session import Database
 from app.deadline import Deadline
 from app.errors import DatabaseUnavailable, PermanentError, TaskError, Unconfirmed, WorkerDied
 from app.schemas import TASK_ID, Status
+from app.services.group_commit import GroupCommit
 from app.services.leases import Leases
 
 log = structlog.get_logger()
@@ -61,9 +63,9 @@ NOTHING = Outcome(End.NOTHING)
 Work = Callable[[str, str, dict[str, Any]], dict[str, Any]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Executor:
-    """Does tasks, in as many threads as call it."""
+    """Does tasks, in as many threads as call it; they claim and record together."""
 
     database: Database
     leases: Leases
@@ -71,6 +73,10 @@ class Executor:
     work: Work
     # Where it can kill nothing else.
     work_apart: Work
+
+    def __post_init__(self) -> None:
+        self._claims: GroupCommit[str, RowMapping | None] = GroupCommit(self._claim_together)
+        self._records: GroupCommit[Ending, bool] = GroupCommit(self._record_together)
 
     def run(self, task_id: str) -> Outcome:
         """Does the task if it is due and nobody has it. Raises DatabaseUnavailable if it is not claimed."""
@@ -96,17 +102,26 @@ class Executor:
         log.info("task.succeeded", task_id=task_id, kind=task["kind"], attempt=task["attempts"])
         return Outcome(End.SUCCEEDED)
 
-    def _claim(self, task_id: str) -> RowMapping | None:
+    def _claim_together(self, task_ids: list[str]) -> list[RowMapping | None]:
         with self.database.connection() as connection:
-            task = repository.claim(
+            found = claims.claim(
                 connection,
-                task_id,
+                task_ids,
                 worker=self.rules.worker,
                 lease_seconds=self.leases.lease_seconds,
                 max_attempts=self.rules.max_attempts,
                 max_deaths=self.rules.max_deaths,
                 died=_DIED,
             )
+        # Of two messages with one id the first has it.
+        return [found.pop(task_id, None) for task_id in task_ids]
+
+    def _record_together(self, endings: list[Ending]) -> list[bool]:
+        with self.database.connection() as connection:
+            return claims.record(connection, endings)
+
+    def _claim(self, task_id: str) -> RowMapping | None:
+        task = self._claims.ask(task_id)
         if task is not None and (task["deaths"] or task["unconfirmed"]):
             # The one case in which work may be done twice: it was perhaps done, and could not be recorded.
             marks = {"deaths": task["deaths"], "unconfirmed": task["unconfirmed"]}
@@ -141,18 +156,18 @@ class Executor:
         """Writes the end of the claim. As the work is done, it is tried for long: while nobody else has
         claimed the task, even an end that comes after the lease counts.
         """
+        ending = Ending(task["id"], task["fence"], **change)
         while True:
             try:
-                with self.database.connection() as connection:
-                    recorded = repository.record(connection, task["id"], fence=task["fence"], **change)
+                recorded = self._records.ask(ending)
             except DatabaseUnavailable:
                 if not deadline.remaining():
-                    log.error("task.unrecorded", task_id=task["id"], status=change["status"])
+                    log.error("task.unrecorded", task_id=task["id"], status=ending.status)
                     return False
                 time.sleep(min(_RECORD_PAUSE_SECONDS, deadline.remaining()))
                 continue
             if not recorded:
-                log.warning("task.lease_lost", task_id=task["id"], status=change["status"])
+                log.warning("task.lease_lost", task_id=task["id"], status=ending.status)
             return recorded
 
 

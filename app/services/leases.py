@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import structlog
 
-from app.db import repository
+from app.db import claims
 from app.db.session import Database
 from app.deadline import Deadline
 from app.errors import DatabaseUnavailable
@@ -48,7 +48,7 @@ class Leases:
             log.error("task.overdue", task_id=task_id, limit_seconds=self._timeout_seconds)
         if due:
             with database.connection() as connection:
-                repository.renew(connection, due, lease_seconds=self.lease_seconds)
+                claims.renew(connection, due, lease_seconds=self.lease_seconds)
 
     def run(self, database: Database, stop: threading.Event) -> None:
         """Renews until told to stop, whatever happens to the database."""

@@ -21,8 +21,8 @@ from app.worker.consumer import Consumer, Transport
 from app.worker.events import PacedEvents
 from app.worker.heartbeat import Heartbeat, loop_step
 
-# A claim and its record are short, so few connections serve many threads.
-_CONNECTIONS = 8
+# Its threads claim together and record together, and beside them stand relay, leases and heartbeat.
+_CONNECTIONS = 5
 
 
 class TaskFailed(Exception):

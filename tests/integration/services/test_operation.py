@@ -11,7 +11,8 @@ import pytest
 import structlog
 from sqlalchemy import text
 
-from app.db import operations, repository
+from app.db import claims, operations
+from app.db.claims import Ending
 from app.db.session import Database
 from app.operator_schemas import ByAge, ByIds, ByStatus, Listing
 from app.schemas import FINAL, UNFINISHED, Operation, Status
@@ -201,12 +202,12 @@ def test_nothing_but_a_replay_leaves_a_final_status(
     task_id = store(status, fence=3, next_run_at="yesterday")
     before = row(parts, task_id)
     with database.connection() as connection:
-        claimed = repository.claim(
-            connection, task_id, worker="w", lease_seconds=9, max_attempts=9, max_deaths=9, died="{}"
+        claimed = claims.claim(
+            connection, [task_id], worker="w", lease_seconds=9, max_attempts=9, max_deaths=9, died="{}"
         )
-        assert claimed is None
+        assert claimed == {}
         for target in UNFINISHED:
-            repository.record(connection, task_id, fence=3, status=target)
+            claims.record(connection, [Ending(task_id, 3, target)])
         for what in (Operation.CANCEL, Operation.RETRY):
             assert operations.change(connection, what, [task_id]) == set()
     assert changed(parts, task_id, before) == set()
@@ -223,7 +224,7 @@ def test_a_worker_with_an_old_claim_records_nothing_on_a_replayed_task(
     operation.change(database, Operation.REPLAY, ByIds(task_ids=[task_id]))
     with database.connection() as connection:
         for status in (Status.RETRYING, Status.SUCCEEDED, Status.FAILED):
-            assert not repository.record(connection, task_id, fence=3, status=status)
+            assert claims.record(connection, [Ending(task_id, 3, status)]) == [False]
     assert row(parts, task_id)["status"] == "queued"
 
 
