@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from app.schemas import Status, TaskStatus
 
@@ -33,8 +33,24 @@ class Counts(BaseModel):
 
 
 TaskId = Annotated[str, StringConstraints(pattern="^[0-9a-v]{36}$")]
-AgeSeconds = Annotated[int, Field(le=100 * 365 * 86_400, description="only those accepted longer ago")]
-Limit = Annotated[int, Field(ge=1, le=1000, description="no more than so many, the oldest first")]
+
+
+def _number(value: object) -> object:
+    """JSON has numbers of its own, of which 3.0 is an integer and false is none."""
+    if isinstance(value, bool | str):
+        raise ValueError("must be a number")
+    return value
+
+
+_AGE_MAX_SECONDS = 100 * 365 * 86_400
+_Age = Field(le=_AGE_MAX_SECONDS, description="only those accepted longer ago")
+AnyAge = Annotated[int, Field(ge=0), _Age, BeforeValidator(_number)]
+SomeAge = Annotated[int, Field(ge=1), _Age, BeforeValidator(_number)]
+Limit = Annotated[
+    int,
+    Field(ge=1, le=1000, description="no more than so many, the oldest first"),
+    BeforeValidator(_number),
+]
 
 
 class _Selection(BaseModel):
@@ -45,7 +61,9 @@ class Listing(_Selection):
     """What a listing may be narrowed by."""
 
     status: Status | None = None
-    older_than_seconds: AgeSeconds = Field(0, ge=0)
+    older_than_seconds: int = Field(
+        0, ge=0, le=_AGE_MAX_SECONDS, description="only those accepted longer ago"
+    )
     limit: int = Field(100, ge=1, le=1000)
     before: TaskId | None = Field(None, description="`next` of the page before")
 
@@ -60,14 +78,14 @@ class ByStatus(_Selection):
     """Those of one status."""
 
     status: Status
-    older_than_seconds: AgeSeconds = Field(0, ge=0)
+    older_than_seconds: AnyAge = 0
     limit: Limit = 1000
 
 
 class ByAge(_Selection):
     """Those of any status to which it may be done."""
 
-    older_than_seconds: AgeSeconds = Field(ge=1)
+    older_than_seconds: SomeAge
     limit: Limit = 1000
 
 
