@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+import structlog
 from fastapi import Depends, Request
 
 from app.api.batching import Batcher
@@ -15,6 +16,8 @@ from app.schemas import TaskStatus
 from app.services import progress, submission
 from app.services.submission import Receipt, Submission, SubmissionRules
 from app.settings import ApiSettings
+
+log = structlog.get_logger()
 
 # All threads together.
 CLOSE_SECONDS = 10
@@ -51,7 +54,10 @@ def start(settings: ApiSettings) -> Runtime:
 
     def write(submissions: list[Submission]) -> list[Receipt | AppError]:
         answers = submission.submit(database, submissions, rules)
-        publishing.publish([a.task_id for a in answers if isinstance(a, Receipt) and a.stored])
+        stored = [answer.task_id for answer in answers if isinstance(answer, Receipt) and answer.stored]
+        if stored:
+            publishing.publish(stored)
+            log.info("task.accepted", task_ids=stored)
         return answers
 
     def read(task_ids: list[str]) -> list[TaskStatus | AppError]:

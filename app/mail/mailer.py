@@ -160,6 +160,6 @@ def _said(error: Exception) -> str:
 
 def _plain(words: bytes | str) -> str:
     text = words.decode("utf-8", "replace") if isinstance(words, bytes) else words
-    return " ".join("".join(character if character.isprintable() else " " for character in text).split())[
-        :500
-    ]
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(text.split())[:500]

@@ -98,9 +98,6 @@ def submit(
     for row in rows:
         leading.setdefault(row["idempotency_digest"] or row["id"], row)
     answers = dict(zip(leading, _store([*leading.values()], insert), strict=True))
-    receipts = [answer for answer in answers.values() if isinstance(answer, Receipt)]
-    if accepted := [receipt.task_id for receipt in receipts if receipt.stored]:
-        log.info("task.accepted", task_ids=accepted)
     return [_answer_to(row, leading, answers) for row in rows]
 
 

@@ -30,9 +30,13 @@ def our_store(machine: Machine) -> Store:
     )  # fmt: skip
     connection.autocommit = True
     cursor = connection.cursor()
+    # So that looking costs as little here as it does in Redis.
+    cursor.execute(
+        "PREPARE look (text[]) AS SELECT id FROM tasks WHERE id = ANY($1) AND status || '' = 'succeeded'"
+    )
 
     def look(task_ids: Sequence[str]) -> list[str]:
-        cursor.execute("SELECT id FROM tasks WHERE id = ANY(%s) AND status = 'succeeded'", (list(task_ids),))
+        cursor.execute("EXECUTE look (%s)", (list(task_ids),))
         return [row[0] for row in cursor.fetchall()]
 
     return look
