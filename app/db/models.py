@@ -4,6 +4,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Double,
     Index,
     MetaData,
     SmallInteger,
@@ -89,4 +90,13 @@ workers = Table(
     Column("node", Text, primary_key=True),
     Column("release", Text, nullable=False),
     _now("seen_at"),
+)
+
+# Sums of what all processes counted, of whatever release; the names are those of app/tally.py.
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("le", Text, primary_key=True),  # a bucket's upper bound; empty: not a bucket
+    Column("value", Double, nullable=False),  # what fell into this bucket alone
 )

@@ -37,7 +37,7 @@ def logging_as_before() -> Iterator[None]:
 @pytest.fixture
 def parts(running: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """The real parts, emptied, with their settings in this process's environment too."""
-    running.sql("TRUNCATE tasks, workers")
+    running.sql("TRUNCATE tasks, workers, counters")
     running.redis_cli("FLUSHALL")
     for name, value in running.environment.items():
         if name.startswith("APP_"):

@@ -29,7 +29,7 @@ def empty(parts: Machine) -> Iterator[Machine]:
 
 
 def nothing(parts: Machine) -> None:
-    parts.sql("DROP TABLE IF EXISTS tasks, workers, alembic_version")
+    parts.sql("DROP TABLE IF EXISTS tasks, workers, counters, alembic_version")
     if parts.sql("SELECT 1 FROM pg_roles WHERE rolname = 'app'"):
         parts.superuser("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
         parts.superuser("DROP OWNED BY app")
@@ -48,7 +48,7 @@ def test_from_nothing_to_the_head_and_again_without_a_change(
     assert capsys.readouterr().out == f"schema head {HEAD}\n"
     tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
     before = empty.sql(tables), verifier(empty)
-    assert before[0] == [("alembic_version",), ("tasks",), ("workers",)]
+    assert before[0] == [("alembic_version",), ("counters",), ("tasks",), ("workers",)]
     assert before[1].startswith("SCRAM-SHA-256$")
     assert main() == 0
     assert capsys.readouterr().out == f"schema head {HEAD}\n"
