@@ -8,4 +8,6 @@
 7. kinds/notify.py does the work through mail/, outside of any transaction.
 8. services/execution.py records the end, but only while it still holds the claim (the row's fence).
 9. services/progress.py reads the row, and api/task_status.py shows it.
+
+Beside it tally.py counts and times, services/counting.py adds that to the database, api/metrics.py tells it.
 """

@@ -38,7 +38,8 @@ UPDATE tasks SET
     updated_at = now()
 FROM chosen
 WHERE tasks.id = chosen.id AND status || '' = ANY(:origins) AND {DUE_AT} <= now()
-RETURNING tasks.id, kind, payload, status, attempts, deaths, unconfirmed, fence, error
+RETURNING tasks.id, kind, payload, status, attempts, deaths, unconfirmed, fence, error,
+    greatest(extract(epoch FROM now() - created_at), 0)::float AS age_seconds
 """,  # noqa: S608 (built of our own constants)
     ids="text[]",
     origins="text[]",

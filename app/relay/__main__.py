@@ -5,6 +5,7 @@ import threading
 
 from app import process, relay
 from app.db.session import Database
+from app.services import counting
 from app.settings import RelaySettings
 
 
@@ -14,7 +15,10 @@ def main() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    relay.run(settings, Database(settings, pool_size=1), stop)
+    database = Database(settings, pool_size=2)
+    threading.Thread(target=counting.run, args=(database, stop), name="counting", daemon=True).start()
+    relay.run(settings, database, stop)
+    counting.flush(database)
 
 
 main()

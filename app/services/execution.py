@@ -19,6 +19,7 @@ from app.errors import DatabaseUnavailable, PermanentError, TaskError, Unconfirm
 from app.schemas import TASK_ID, Status
 from app.services.group_commit import GroupCommit
 from app.services.leases import Leases
+from app.tally import TALLY, Counter, Timing
 
 log = structlog.get_logger()
 
@@ -84,9 +85,11 @@ class Executor:
             log.warning("message.refused", task_id=task_id[:100])
             return NOTHING
         task = self._claim(task_id)
+        claimed_at = time.monotonic()
         if task is None:
             return NOTHING
         if task["status"] == Status.FAILED:
+            TALLY.count(Counter.TASKS_FAILED)
             log.error(
                 "task.failed", task_id=task_id, kind=task["kind"], deaths=task["deaths"], **task["error"]
             )
@@ -94,11 +97,14 @@ class Executor:
         work = self.work if task["deaths"] < _DEATHS_IN_COMPANY else self.work_apart
         with self.leases.hold(task_id, task["fence"]) as deadline:
             try:
-                result = work(task_id, task["kind"], task["payload"])
+                with TALLY.timed(Timing.ATTEMPT_SECONDS):
+                    result = work(task_id, task["kind"], task["payload"])
             except TaskError as error:
                 return self._record_failure(task, error, deadline)
             if not self._record(task, deadline, status=Status.SUCCEEDED, result=json.dumps(result)):
                 return NOTHING
+        TALLY.count(Counter.TASKS_SUCCEEDED)
+        TALLY.observe(Timing.TASK_SECONDS, task["age_seconds"] + time.monotonic() - claimed_at)
         log.info("task.succeeded", task_id=task_id, kind=task["kind"], attempt=task["attempts"])
         return Outcome(End.SUCCEEDED)
 
@@ -126,6 +132,7 @@ class Executor:
             # The one case in which work may be done twice: it was perhaps done, and could not be recorded.
             marks = {"deaths": task["deaths"], "unconfirmed": task["unconfirmed"]}
             log.warning("task.claimed_again", task_id=task_id, attempt=task["attempts"], **marks)
+            TALLY.count(Counter.TASKS_CLAIMED_AGAIN)
         return task
 
     def _record_failure(self, task: RowMapping, failure: TaskError, deadline: Deadline) -> Outcome:
@@ -144,11 +151,13 @@ class Executor:
             if not self._record(task, deadline, status=Status.FAILED, **change):
                 return NOTHING
             log.error("task.failed", **words)
+            TALLY.count(Counter.TASKS_FAILED)
             return Outcome(End.FAILED, str(failure))
         # Each repeat may be a copy then, so these pauses grow eightfold and not twofold.
         pause = pause_seconds(task["attempts"] + 2 * lost * task["unconfirmed"], rules)
         if not self._record(task, deadline, status=Status.RETRYING, pause_seconds=pause, **change):
             return NOTHING
+        TALLY.count(Counter.TASKS_RETRIED)
         log.warning("task.postponed", pause_seconds=round(pause, 1), **words)
         return Outcome(End.RETRYING, str(failure))
 

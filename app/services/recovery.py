@@ -8,6 +8,7 @@ import structlog
 from app.db import repository
 from app.db.session import Database
 from app.errors import DatabaseUnavailable
+from app.tally import TALLY, Counter
 
 log = structlog.get_logger()
 
@@ -70,4 +71,5 @@ class Recovery:
         if task_ids:
             self._broker.publish(task_ids)
             log.info("task.republished", task_ids=task_ids)
+            TALLY.count(Counter.TASKS_REPUBLISHED, len(task_ids))
         return len(task_ids)

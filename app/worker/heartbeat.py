@@ -1,4 +1,7 @@
-"""That the worker makes progress: a file for the container's check, a row for /health/ready and alarms."""
+"""That the worker makes progress: a file for the container's check, a row for /health/ready and alarms.
+
+With each beat what the worker counted is added to the database, too.
+"""
 
 import threading
 import time
@@ -12,6 +15,7 @@ from app.broker import Publisher
 from app.db import repository
 from app.db.session import Database
 from app.errors import BrokerUnavailable, DatabaseUnavailable
+from app.services import counting
 
 log = structlog.get_logger()
 
@@ -46,6 +50,7 @@ class Heartbeat:
             if self.alive():
                 self._file.touch()
                 self._note()
+                counting.flush(self._database)
             else:
                 log.error("worker.stuck", silent_seconds=round(time.monotonic() - self._ticked_at))
             if stop.wait(_INTERVAL_SECONDS):

@@ -13,6 +13,7 @@ from app.db.session import Database
 from app.errors import DatabaseUnavailable
 from app.kinds.tools import Tools
 from app.mail.mailer import SmtpMailer
+from app.services import counting
 from app.services.execution import End, ExecutionRules, Executor
 from app.services.leases import Leases
 from app.settings import WorkerSettings
@@ -50,6 +51,7 @@ def run(settings: WorkerSettings) -> None:
         app.worker_main(_arguments(settings, node))
     finally:
         stop.set()
+        counting.flush(database)
 
 
 def create_executor(settings: WorkerSettings, database: Database, node: str) -> Executor:

@@ -12,7 +12,7 @@ APP = [path for path in tracked() if path.startswith("app/") and path.endswith("
 ALL = [path for path in tracked() if path.endswith(".py")]
 NESTING = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.Match)
 # Words that all layers may use: they import nothing of the application but each other.
-PLAIN = {"schemas", "operator_schemas", "errors", "logs", "settings", "deadline"}
+PLAIN = {"schemas", "operator_schemas", "errors", "logs", "settings", "deadline", "tally"}
 # Programs that stand alone, and how every program begins.
 PROGRAMS = {"flower", "probe", "process"}
 
