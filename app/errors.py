@@ -119,8 +119,8 @@ class ServiceUnavailable(AppError):
     status = 503
     message = "The service cannot answer just now. Try again in a moment."
 
-    def __init__(self, message: str | None = None) -> None:
-        super().__init__(message, retry_after_seconds=2)
+    def __init__(self, message: str | None = None, *, retry_after_seconds: int = 2) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
 
 
 class DatabaseUnavailable(ServiceUnavailable):

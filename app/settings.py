@@ -86,6 +86,7 @@ class ApiSettings(DatabaseSettings, BrokerSettings):
     recipient_limit_per_hour: int = Field(5, ge=1)
     smoke_test_recipient: Address
     ready_max_task_age_seconds: float = Field(60, gt=0)
+    accept_max_task_age_seconds: float = Field(900, gt=0)
     operator_token: Secret
 
 

@@ -1,1 +1,1 @@
-"""HTTP: each module is a path, but for main, dependencies, routing, batching and publishing."""
+"""HTTP: each module is a path, but for main, dependencies, routing, batching, publishing and overload."""

@@ -7,6 +7,7 @@ import structlog
 from fastapi import Depends, Request
 
 from app.api.batching import Batcher
+from app.api.overload import OverloadWatch
 from app.api.publishing import PublishingThread
 from app.broker import Publisher
 from app.db.session import Database
@@ -22,11 +23,12 @@ log = structlog.get_logger()
 # All threads together.
 CLOSE_SECONDS = 10
 _OPERATORS_CONNECTIONS = 2
+_FIGURES_CONNECTIONS = 1
 
 
 @dataclass
 class Runtime:
-    """One writer, one reader, one publisher, and what operators need."""
+    """One writer, one reader, one publisher, one watch, and what operators need."""
 
     settings: ApiSettings
     database: Database
@@ -35,6 +37,9 @@ class Runtime:
     reader: Batcher[str, TaskStatus]
     # Connections of their own: what operators ask may take long, and keeps no user waiting.
     operators_database: Database
+    # And so have the figures: neither a user nor an operator waits for who reads them.
+    figures_database: Database
+    overload: OverloadWatch
 
     def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
         """Ends the threads; what was accepted is published first, unless that takes too long."""
@@ -42,8 +47,9 @@ class Runtime:
         self.writer.close(deadline.remaining())
         self.reader.close(deadline.remaining())
         self.publishing.close(deadline.remaining())
-        self.database.close()
-        self.operators_database.close()
+        self.overload.close(deadline.remaining())
+        for database in (self.database, self.operators_database, self.figures_database):
+            database.close()
 
 
 def start(settings: ApiSettings) -> Runtime:
@@ -63,6 +69,7 @@ def start(settings: ApiSettings) -> Runtime:
     def read(task_ids: list[str]) -> list[TaskStatus | AppError]:
         return [*progress.look_up(database, task_ids)]
 
+    figures_database = Database(settings, pool_size=_FIGURES_CONNECTIONS)
     return Runtime(
         settings,
         database,
@@ -70,6 +77,8 @@ def start(settings: ApiSettings) -> Runtime:
         Batcher("write", write),
         Batcher("read", read),
         Database(settings, pool_size=_OPERATORS_CONNECTIONS),
+        figures_database,
+        OverloadWatch(figures_database, settings),
     )
 
 

@@ -1,5 +1,6 @@
 """POST /notify/"""
 
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Header
@@ -17,6 +18,7 @@ from app.errors import (
 from app.kinds import notify
 from app.schemas import Accepted, Status, problems
 from app.services.submission import Submission
+from app.tally import TALLY, Timing
 
 IdempotencyKey = Annotated[
     str,
@@ -46,13 +48,17 @@ def router(message_max_characters: int) -> APIRouter:
         body: schema,  # type: ignore[valid-type]
         idempotency_key: IdempotencyKey = "",
     ) -> JSONResponse:
+        begun = time.monotonic()
         payload = body.model_dump(exclude_none=True)  # type: ignore[attr-defined]
+        given.overload.refuse(payload["email"])
         receipt = await given.writer.ask(
             Submission(notify.KIND, payload, payload["email"], idempotency_key or None)
         )
         url = f"/task_status/{receipt.task_id}"
         answer = {"task_id": receipt.task_id, "status": Status.QUEUED, "status_url": url}
         headers = {"Location": url} | ({} if receipt.stored else {"Idempotency-Replayed": "true"})
-        return JSONResponse(answer, status_code=202, headers=headers)
+        response = JSONResponse(answer, status_code=202, headers=headers)
+        TALLY.observe(Timing.ACCEPT_SECONDS, time.monotonic() - begun)
+        return response
 
     return routes

@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.api.main import create_app
+from app.api.overload import OverloadWatch
 from app.services.submission import Receipt, Submission
 from app.settings import ApiSettings, load
 
@@ -26,6 +27,17 @@ class Recorder:
         return self.answer
 
 
+class NoOverload(OverloadWatch):
+    """Looks at no database; overloaded when told so."""
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self._exempt_recipient = settings.smoke_test_recipient
+        self._overloaded = False
+
+    def begin(self) -> None:
+        self._overloaded = True
+
+
 @dataclass
 class NoRuntime:
     """Stands in for app.api.dependencies.Runtime."""
@@ -34,6 +46,10 @@ class NoRuntime:
     writer: Recorder = field(default_factory=Recorder)
     reader: Recorder = field(default_factory=Recorder)
     operators_database: str = "the operators' database"
+    overload: NoOverload = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.overload = NoOverload(self.settings)
 
 
 @dataclass

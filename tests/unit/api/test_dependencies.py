@@ -9,6 +9,7 @@ from typing import Any
 
 from app.api.batching import Batcher
 from app.api.dependencies import Runtime
+from app.api.overload import OverloadWatch
 from app.api.publishing import PublishingThread
 from app.db.session import Database
 from app.settings import ApiSettings, load
@@ -47,8 +48,10 @@ def test_threads_that_hang_cost_one_time_limit_and_not_one_each(environment: Cal
 
     async def ask_both() -> None:
         await asyncio.gather(*(ask_in_vain(batcher) for batcher in batchers))
+        figures = Database(settings)
+        watch = OverloadWatch(figures, settings)
         begun = time.monotonic()
-        Runtime(settings, Database(settings), publishing, *batchers, Database(settings)).close(0.5)
+        Runtime(settings, figures, publishing, *batchers, figures, figures, watch).close(0.5)
         taken = time.monotonic() - begun
         released.set()
         assert taken < 0.9

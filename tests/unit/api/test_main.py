@@ -208,3 +208,16 @@ def test_the_description_names_the_limit_of_the_message(api: Api) -> None:
     schema = api.client.get("/openapi.json").json()["components"]["schemas"]["NotifyInput"]
     assert schema["additionalProperties"] is False
     assert any(option.get("maxLength") == 2000 for option in schema["properties"]["message"]["anyOf"])
+
+
+def test_while_accepted_work_waits_for_too_long_only_the_smoke_test_is_accepted(api: Api) -> None:
+    api.runtime.overload.begin()
+    answer = api.client.post("/notify/", json=GOOD)
+    body = assert_problem(answer, 503, "overloaded")
+    assert answer.headers["retry-after"] == "30"
+    assert "Nothing was stored" in body["message"]
+    assert "later" in body["message"]
+    assert_problem(api.client.post("/notify/", json={"email": "none"}), 422, "invalid_input")
+    assert api.submitted == []
+    assert api.client.post("/notify/", json={"email": "smoke@example.com"}).status_code == 202
+    assert [one.recipient for one in api.submitted] == ["smoke@example.com"]
