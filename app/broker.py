@@ -6,9 +6,12 @@ A message carries an id and nothing else; publishers and workers meet at a name,
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import redis
 from celery import Celery
 from kombu import Producer
 from kombu.exceptions import KombuError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from app.errors import BrokerUnavailable
 from app.settings import BrokerSettings
@@ -16,6 +19,8 @@ from app.settings import BrokerSettings
 QUEUE = "steadfast"
 RUN_TASK = "steadfast.run_task"
 _SOCKET_TIMEOUT_SECONDS = 2
+# For whoever only looks at Redis, and must answer in time itself.
+_LOOK_TIMEOUT_SECONDS = 0.5
 # Celery's own batches: one round trip to Redis for so many messages.
 _BATCH = 32
 
@@ -51,6 +56,16 @@ def celery_app(settings: BrokerSettings) -> Celery:
         },
     )
     return app
+
+
+def redis_client(settings: BrokerSettings) -> redis.Redis:
+    """For a question or two: connecting and each answer take half a second at most, else redis.RedisError."""
+    return redis.Redis.from_url(
+        settings.redis_url,
+        socket_timeout=_LOOK_TIMEOUT_SECONDS,
+        socket_connect_timeout=_LOOK_TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
 
 
 class Publisher:

@@ -6,22 +6,20 @@ from concurrent.futures import ThreadPoolExecutor
 import redis
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from sqlalchemy import Connection, text
 
 from app.api.dependencies import Given
+from app.broker import redis_client
 from app.db import repository
 from app.db.schema import HEAD
 from app.db.session import Database
 from app.errors import DatabaseUnavailable
 from app.schemas import Check, Health, Ready
+from app.services.counting import WORKER_SILENT_SECONDS
 from app.settings import BrokerSettings
 
 router = APIRouter()
 
-_REDIS_TIMEOUT_SECONDS = 0.5
-_WORKER_SILENT_SECONDS = 30
 # Redis is asked while the database is. Few threads: checks of a frozen Redis must not pile up.
 _askers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="ready")
 
@@ -52,12 +50,7 @@ def check_redis(settings: BrokerSettings) -> Check:
     """Whether the broker takes commands from us; after half a second it does not."""
     begun = time.monotonic()
     try:
-        with redis.Redis.from_url(
-            settings.redis_url,
-            socket_timeout=_REDIS_TIMEOUT_SECONDS,
-            socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        ) as client:
+        with redis_client(settings) as client:
             client.ping()
     except (redis.RedisError, OSError) as error:
         return _check(begun, f"does not answer: {type(error).__name__}", ok=False)
@@ -94,7 +87,7 @@ def _worker(connection: Connection) -> Check:
     age = repository.worker_seen_seconds(connection)
     if age is None:
         return _check(begun, "none was ever seen", ok=False)
-    return _check(begun, f"last seen {age:.0f} s ago", ok=age < _WORKER_SILENT_SECONDS)
+    return _check(begun, f"last seen {age:.0f} s ago", ok=age < WORKER_SILENT_SECONDS)
 
 
 def _oldest_due_task(connection: Connection, max_task_age_seconds: float) -> Check:

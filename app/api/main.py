@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import health, notify, task_status, tasks
+from app.api import health, metrics, notify, task_status, tasks
 from app.api.dependencies import start
 from app.errors import (
     AppError,
@@ -52,6 +52,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.include_router(task_status.router)
     app.include_router(tasks.router)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     app.exception_handler(AppError)(_on_app_error)
     app.exception_handler(HTTPException)(_on_http_exception)
     app.exception_handler(RequestValidationError)(_on_invalid_input)

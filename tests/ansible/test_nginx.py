@@ -120,7 +120,7 @@ def test_each_port_leads_where_it_should_and_nowhere_else(front: Front) -> None:
     wanted = {
         PAGE: {"= /", "= /notify/", "/task_status/"},
         API: {"= /notify/", "/task_status/", "= /openapi.json", OPERATORS},
-        HEALTH: {"= /", "= /ready"},
+        HEALTH: {"= /", "= /ready", "= /metrics"},
     }
     for port, locations in wanted.items():
         assert [d.words for d in front.locations(port)["/"]] == CLOSED, port
@@ -189,6 +189,9 @@ def test_a_refused_client_is_told_how_long_to_wait(deploy: Deploy, posts_per_min
     assert int(wait_seconds["429:"]) >= 60 / posts_per_minute
     assert int(wait_seconds["429:"]) >= 1
     assert int(wait_seconds["503:"]) >= 1
+    # What the API says itself is passed on as it is, with nothing beside it.
+    assert set(wait_seconds) == {"429:", "503:", "default"}
+    assert wait_seconds["default"] == ""
 
 
 def test_bodies_and_slow_clients_are_bounded(front: Front) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.deployed import RawAnswer, Stack
 
@@ -67,9 +68,11 @@ def test_every_answer_carries_the_security_headers(stack: Stack, http: httpx.Cli
         http.get(f"{stack.api}/nothing"),
         http.get(f"{stack.health}/"),
         http.get(f"{stack.health}/ready"),
+        http.get(f"{stack.health}/metrics"),
         *(http.get(stack.page + path) for path in assets_of(http.get(f"{stack.page}/"))),
     ]
-    assert [answer.status_code for answer in answers[:9]] == [200, 404, 422, 413, 404, 200, 404, 200, 200]
+    statuses = [answer.status_code for answer in answers[:10]]
+    assert statuses == [200, 404, 422, 413, 404, 200, 404, 200, 200, 200]
     for answer in answers:
         expect_hardened(answer)
 
@@ -124,6 +127,8 @@ def test_each_port_has_its_own_paths_only(stack: Stack, http: httpx.Client, prob
     problem(http.get(f"{stack.page}/openapi.json"), 404, "not_found")
     problem(http.get(f"{stack.api}/"), 404, "not_found")
     for path in ("/health", "/health/ready", "/notify/", "/task_status/0", "/openapi.json", "/tasks"):
+        problem(http.get(stack.health + path), 404, "not_found")
+    for path in ("/metrics/", "/metrics/0"):
         problem(http.get(stack.health + path), 404, "not_found")
 
 
@@ -260,6 +265,31 @@ def test_ready_names_each_check(stack: Stack, http: httpx.Client) -> None:
         assert check["seconds"] < 2, name
         assert check["detail"], name
     assert answer.headers["cache-control"] == "no-store"
+
+
+def test_metrics_count_a_task_from_its_acceptance_to_its_mail(
+    stack: Stack, http: httpx.Client, someone: str, final_status: Callable[[str], dict[str, Any]]
+) -> None:
+    """Counted by two containers, and told by the port that the host and operators reach."""
+
+    def told() -> dict[str, float]:
+        answer = http.get(f"{stack.health}/metrics")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/plain")
+        assert answer.headers["cache-control"] == "no-store"
+        families = text_string_to_metric_families(answer.text)
+        return {sample.name: sample.value for family in families for sample in family.samples}
+
+    before = told()
+    assert (before["steadfast_redis_up"], before["steadfast_workers"] >= 1) == (1, True)
+    answer = http.post(f"{stack.page}/notify/", json={"email": someone}).raise_for_status()
+    task_id = answer.json()["task_id"]
+    assert final_status(f"{stack.page}/task_status/{task_id}")["status"] == "succeeded"
+    counters = ("steadfast_tasks_accepted_total", "steadfast_tasks_succeeded_total")
+    ends = time.monotonic() + 15
+    while any(told()[name] < before[name] + 1 for name in counters):
+        assert time.monotonic() < ends, "what was counted is not there"
+        time.sleep(0.5)
 
 
 @pytest.mark.parametrize("path", FLOWER_PATHS)

@@ -30,6 +30,7 @@ OPERATIONS = [
     ],
     ("/health", "GET", GenerationMode.POSITIVE),
     ("/health/ready", "GET", GenerationMode.POSITIVE),
+    ("/metrics", "GET", GenerationMode.POSITIVE),
 ]
 
 
