@@ -99,8 +99,8 @@ def submit(
     for row in rows:
         leading.setdefault(row["idempotency_digest"] or row["id"], row)
     answers = dict(zip(leading, _store([*leading.values()], insert), strict=True))
-    stored = sum(isinstance(answer, Receipt) and answer.stored for answer in answers.values())
-    TALLY.count(Counter.TASKS_ACCEPTED, stored)
+    if stored := sum(isinstance(answer, Receipt) and answer.stored for answer in answers.values()):
+        TALLY.count(Counter.TASKS_ACCEPTED, stored)
     return [_answer_to(row, leading, answers) for row in rows]
 
 

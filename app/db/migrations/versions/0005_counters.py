@@ -9,7 +9,7 @@ down_revision = "0004"
 def upgrade() -> None:
     """A table that the release before leaves alone."""
     op.execute("""
-    CREATE TABLE counters (
+    CREATE TABLE IF NOT EXISTS counters (
         name text NOT NULL,
         le text NOT NULL,
         value double precision NOT NULL,
