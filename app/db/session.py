@@ -142,9 +142,11 @@ class Database:
             application_name=f"{settings.release}-{settings.colour}-{os.getpid()}",
             # A statement that was given up here is given up there too, as soon as the server can; waiting for
             # another transaction is given up earlier, so that there is time for an answer.
-            # A plan that was made for a small table, and is kept, must not read all of it when it has grown.
+            # Plans are kept from the first time on, and one that was made for a small table must not read all
+            # of it when it has grown.
             options=f"-c statement_timeout={int(deadline.seconds * 1000)}"
-            f" -c lock_timeout={int(deadline.seconds * 500)} -c timezone=UTC -c enable_seqscan=off",
+            f" -c lock_timeout={int(deadline.seconds * 500)} -c timezone=UTC"
+            " -c enable_seqscan=off -c plan_cache_mode=force_generic_plan",
         )
 
     def _check(self, connection: Any, _: Any, __: Any) -> None:

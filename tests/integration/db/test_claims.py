@@ -46,7 +46,6 @@ def test_plans_that_are_kept_find_their_rows_by_their_ids_however_many_have_come
     parts.sql(INSERT, "queued", 1, 10)
     parts.sql("VACUUM ANALYZE tasks")
     with database.connection(30) as connection:
-        # From the sixth time on the plan is kept.
         for number in range(1, 11):
             task = claim(connection, named(number))[named(number)]
             claims.record(connection, [Ending(task["id"], task["fence"], Status.SUCCEEDED)])
