@@ -17,6 +17,7 @@ from app.schemas import TaskStatus
 from app.services import progress, submission
 from app.services.submission import Receipt, Submission, SubmissionRules
 from app.settings import ApiSettings
+from app.tally import TALLY, Counter
 
 log = structlog.get_logger()
 
@@ -64,6 +65,7 @@ def start(settings: ApiSettings) -> Runtime:
         if stored:
             publishing.publish(stored)
             log.info("task.accepted", task_ids=stored)
+            TALLY.count(Counter.TASKS_ACCEPTED, len(stored))
         return answers
 
     def read(task_ids: list[str]) -> list[TaskStatus | AppError]:

@@ -1,7 +1,6 @@
 """Statements that a connection prepares when it first needs one: read and planned once, then only run."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult
@@ -18,16 +17,16 @@ class Statement:
 
     def __init__(self, name: str, sql: str, **types: str) -> None:
         numbers = {parameter: number for number, parameter in enumerate(types, 1)}
-        self.name = name
-        self.sql = _PARAMETER.sub(lambda found: f"${numbers[found[1]]}", sql)
-        self._types = ", ".join(types.values())
-        self._arguments = ", ".join(f"%({parameter})s" for parameter in types)
+        self._name = name
+        numbered = _PARAMETER.sub(lambda found: f"${numbers[found[1]]}", sql)
+        self._prepare = f"PREPARE {name} ({', '.join(types.values())}) AS {numbered}"
+        self._execute = f"EXECUTE {name} ({', '.join(f'%({parameter})s' for parameter in types)})"
 
-    def run(self, connection: Connection, parameters: Mapping[str, Any]) -> CursorResult[Any]:
+    def run(self, connection: Connection, parameters: dict[str, Any]) -> CursorResult[Any]:
         """The result, as of any other statement."""
         # Of the connection to the server itself, and gone with it.
         prepared: set[str] = connection.info.setdefault("prepared", set())
-        if self.name not in prepared:
-            connection.exec_driver_sql(f"PREPARE {self.name} ({self._types}) AS {self.sql}")
-            prepared.add(self.name)
-        return connection.exec_driver_sql(f"EXECUTE {self.name} ({self._arguments})", dict(parameters))
+        if self._name not in prepared:
+            connection.exec_driver_sql(self._prepare)
+            prepared.add(self._name)
+        return connection.exec_driver_sql(self._execute, parameters)

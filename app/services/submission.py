@@ -26,7 +26,6 @@ from app.errors import (
     RowLocked,
 )
 from app.schemas import mailbox
-from app.tally import TALLY, Counter
 
 log = structlog.get_logger()
 
@@ -99,8 +98,6 @@ def submit(
     for row in rows:
         leading.setdefault(row["idempotency_digest"] or row["id"], row)
     answers = dict(zip(leading, _store([*leading.values()], insert), strict=True))
-    if stored := sum(isinstance(answer, Receipt) and answer.stored for answer in answers.values()):
-        TALLY.count(Counter.TASKS_ACCEPTED, stored)
     return [_answer_to(row, leading, answers) for row in rows]
 
 
