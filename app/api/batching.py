@@ -4,6 +4,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 import structlog
@@ -88,5 +89,6 @@ class Batcher(Generic[Item, Answer]):
                 else:
                     future.set_result(answer)
 
-        # One call for all: waking the loop is what is dear.
-        futures[0].get_loop().call_soon_threadsafe(resolve)
+        # One call for all: waking the loop is what is dear. A loop that has ended has nobody left to be told.
+        with suppress(RuntimeError):
+            futures[0].get_loop().call_soon_threadsafe(resolve)

@@ -118,3 +118,23 @@ def test_an_asker_who_left_disturbs_nobody(batcher: Make) -> None:
         return await staying
 
     assert asyncio.run(scenario()) == 2
+
+
+def test_a_loop_that_has_ended_does_not_end_the_thread(batcher: Make) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(items: list[int]) -> list[int | AppError]:
+        begun.set()
+        go_on.wait(5)
+        return [*items]
+
+    one = batcher(work)
+
+    async def leave() -> None:
+        asking = asyncio.create_task(one.ask(1))
+        await asyncio.to_thread(begun.wait, 5)
+        asking.cancel()
+
+    asyncio.run(leave())
+    go_on.set()
+    assert asyncio.run(ask_all(one, range(3))) == [0, 1, 2]
