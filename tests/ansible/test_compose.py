@@ -159,17 +159,32 @@ def test_the_engine_gets_another_log_endpoint_only_when_it_is_set(deployment: De
 
 def test_each_service_gets_the_secrets_that_it_reads_and_no_other(deployment: Deployment) -> None:
     for name, service in deployment.services.items():
-        assert set(service.get("secrets", [])) == SECRETS[kind(name)], name
+        assert {secret["target"] for secret in service.get("secrets", [])} == SECRETS[kind(name)], name
         assert "environment" not in service, f"{name}: what a container reads stands in env/ and secrets/"
-    assert set(deployment.compose["secrets"]) == set().union(*SECRETS.values())
+    wanted = set().union(*SECRETS.values())
+    colours = deployment.value("{{ __app_stack_slots_by_colour }}")
+    assert set(deployment.compose["secrets"]) == {f"{colour}_{name}" for colour in colours for name in wanted}
+
+
+def test_a_slot_has_secret_files_of_its_own(deployment: Deployment) -> None:
+    for name, service in deployment.services.items():
+        if colour := name.partition("_")[2]:
+            for secret in service["secrets"]:
+                file = deployment.compose["secrets"][secret["source"]]["file"]
+                assert file == f"./secrets/{colour}/{secret['target']}"
+    written = {path for path in deployment.secret_files if path.startswith("./secrets/")}
+    live = deployment.value("{{ __app_stack_target.colour }}")
+    assert {path.split("/")[2] for path in written} == {live, "nginx"}
 
 
 def test_secret_files_are_written_and_owned_by_the_user_who_reads_them(deployment: Deployment) -> None:
     for name, service in deployment.services.items():
         user = int(service["user"].split(":")[0])
         for secret in service.get("secrets", []):
-            path = deployment.compose["secrets"][secret]["file"]
-            assert deployment.secret_files[path]["owner"] == user, f"{name}: {path}"
+            path = deployment.compose["secrets"][secret["source"]]["file"]
+            # The other slot's files stay as the deployment before wrote them.
+            if path in deployment.secret_files:
+                assert deployment.secret_files[path]["owner"] == user, f"{name}: {path}"
     owners = {path: file["owner"] for path, file in deployment.secret_files.items()}
     assert owners["./secrets/nginx/flower.htpasswd"] == int(
         deployment.services["nginx"]["user"].split(":")[0]

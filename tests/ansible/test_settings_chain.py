@@ -70,8 +70,8 @@ def test_every_setting_of_the_environment_is_read_by_the_application(first: Depl
 
 
 def test_every_secret_that_the_application_reads_is_a_file(first: Deployment) -> None:
-    assert set(first.compose["secrets"]) == {f"app_{name}" for name in SECRETS}
-    assert {f"./secrets/app_{name}" for name in SECRETS} <= set(first.secret_files)
+    assert set(first.compose["secrets"]) == {f"blue_app_{name}" for name in SECRETS}
+    assert {f"./secrets/blue/app_{name}" for name in SECRETS} <= set(first.secret_files)
 
 
 def test_the_application_has_no_other_defaults() -> None:
@@ -86,9 +86,9 @@ def test_what_is_deployed_is_accepted(
     first: Deployment, service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = first.services.get(service) or first.services[f"{service}_blue"]
-    for name in found["secrets"]:
-        path = first.compose["secrets"][name]["file"]
-        (tmp_path / name).write_text(first.secret_files[path]["content"])
+    for secret in found["secrets"]:
+        path = first.compose["secrets"][secret["source"]]["file"]
+        (tmp_path / secret["target"]).write_text(first.secret_files[path]["content"])
     for variable, value in environment(first).items():
         monkeypatch.setenv(variable, value or "")
     monkeypatch.setenv("APP_SECRETS_DIR", str(tmp_path))

@@ -36,6 +36,11 @@ HIDDEN = {
         "state | Read what is on the host",
         "render | Write the secrets",
     },
+    "credential_rotation": {
+        "renew | Ask the host what its live slot knows",
+        "renew | Let Redis know the password that serves, too",
+        "renew | Write the new one",
+    },
     "docker_engine": {"configure | Write the engine's environment"},
     "task_operations": {
         "ask | Read the operators' token",

@@ -193,11 +193,11 @@ def test_a_container_has_the_secrets_that_it_needs_and_no_other(
     assert set(found) == MOUNTED[service]
 
 
-def test_secret_files_are_for_their_reader_alone(host: Host) -> None:
+def test_secret_files_are_for_their_reader_alone(host: Host, state: dict[str, Any]) -> None:
     folder = host.file(f"{DIRECTORY}/secrets")
     assert (folder.user, folder.group, folder.mode) == ("root", "root", 0o700)
     for name in SECRETS:
-        file = host.file(f"{DIRECTORY}/secrets/{name}")
+        file = host.file(f"{DIRECTORY}/secrets/{state['live']}/{name}")
         assert (file.uid, file.gid, file.mode) == (10001, 10001, 0o400), name
     htpasswd = host.file(f"{DIRECTORY}/secrets/nginx/flower.htpasswd")
     assert (htpasswd.uid, htpasswd.mode) == (10002, 0o400)
@@ -219,8 +219,8 @@ def test_no_secret_stands_anywhere_else(host: Host, containers: dict[str, dict[s
         done > "$work/images"
         find . -path ./secrets -prune -o -type f -print0 | xargs -0 cat > "$work/files"
         for secret in {" ".join(SECRETS)}; do
-          test -s "secrets/$secret" || continue
-          grep -lF --file="secrets/$secret" "$work"/* | sed "s/^/$secret in /" || true
+          test -s "secrets/live/$secret" || continue
+          grep -lF --file="secrets/live/$secret" "$work"/* | sed "s/^/$secret in /" || true
           echo "looked for $secret"
         done
     """

@@ -25,7 +25,7 @@ def put_parameters() -> None:
     mock_aws().start()
     kms = boto3.client("kms", region_name=REGION)
     key_id = kms.create_key(Description="Secrets of the sandbox")["KeyMetadata"]["KeyId"]
-    kms.create_alias(AliasName="alias/sandbox", TargetKeyId=key_id)
+    kms.create_alias(AliasName="alias/steadfast-sandbox", TargetKeyId=key_id)
     ssm = boto3.client("ssm", region_name=REGION)
     for name, parameter in json.loads(PARAMETERS.read_text()).items():
         if parameter["secret"]:
