@@ -27,7 +27,7 @@ def containers(host: Host) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture
 def knock(host: Host) -> Callable[[str, int], int]:
-    """Return a function that tries an address and port from nginx's container and says what curl ended with."""
+    """Return a function that tries a port from nginx's container and says what curl ended with."""
 
     def try_it(address: str, port: int) -> int:
         ask = "docker exec %s curl --silent --max-time 2 telnet://%s:%s </dev/null"
@@ -50,7 +50,9 @@ def test_the_ports_that_are_published_are_nginxs_and_the_firewall_names_them(
     }
     assert set(published) == {NGINX}
     rules = host.file("/etc/baseline-firewall.nft").content_string
-    named = {int(port) for ports in re.findall(r"tcp dport \{ (.+) \} accept", rules) for port in ports.split(", ")}
+    named = {
+        int(port) for ports in re.findall(r"tcp dport \{ (.+) \} accept", rules) for port in ports.split(", ")
+    }
     assert published[NGINX] <= named
 
 

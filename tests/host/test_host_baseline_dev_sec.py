@@ -15,7 +15,7 @@ EXCUSED = {
     "os-08": "Since Linux 5.18 the pool always tells 256; there is nothing to wait for.",
     "os-10": "Who mounts is root, and root loads modules; EFI's partition is vfat.",
     "package-07": "The journal is the log, and the CloudWatch agent sends it.",
-    "package-08": "sshd's keys and sudo's commands are in the journal, which leaves the host; 1 GiB has no room.",
+    "package-08": "sshd's keys and sudo's commands are in the journal, which leaves the host.",
     "package-09": "Tools for people who look; nobody sits at this host.",
     "sysctl-01": "The engine forwards packets to its containers; the firewall says which.",
     "sysctl-05": "The kernel's own limit is ten times as strict.",
@@ -108,9 +108,11 @@ PACKAGES = {
     "package-06": ["tftpd", "tftpd-hpa", "atftpd"],
     "package-10": ["prelink"],
 }
-# setuid: of the blacklist's programs that one is Debian's own, and refuses its work where hosts do not log in.
+# Of the programs that may not be setuid, this one is Debian's; it does nothing where hosts do not log in.
 SETUID_EXCUSED = "/usr/lib/openssh/ssh-keysign"
-SETUID = r"/(rcp|rlogin|rsh|pppd|usernetctl|lockfile|dotlockfile|mail-\w+|arping|uuidd|mtr|pt_chown|ssh-keysign)$"
+SETUID = (
+    r"/(rcp|rlogin|rsh|pppd|usernetctl|lockfile|dotlockfile|mail-\w+|arping|uuidd|mtr|pt_chown|ssh-keysign)$"
+)
 BY_NAME = {"os-01", "os-04", "os-06", "os-07", "os-09", "sshd-48"}
 LISTS = (LOGINS, NETWORK, KERNEL, FILES, PACKAGES, BY_NAME, ELSEWHERE, EXCUSED)
 
@@ -157,7 +159,9 @@ def test_what_nobody_needs_is_not_installed(host: Host, control: str) -> None:
 
 def test_nobody_has_a_password_that_could_grow_old(host: Host) -> None:
     """os-05's ages; and its users begin at 1000."""
-    states = {line.split()[0]: line.split()[1] for line in host.check_output("passwd --status --all").splitlines()}
+    states = {
+        line.split()[0]: line.split()[1] for line in host.check_output("passwd --status --all").splitlines()
+    }
     assert {user for user, state in states.items() if state != "L"} == set()
     assert re.search(r"^UID_MIN\s+1000$", host.file("/etc/login.defs").content_string, re.M)
 
