@@ -20,7 +20,7 @@ EXCUSED = {
     "2.17": "The engine's own seccomp profile is in force (5.21); one of ours would lag behind the kernel.",
     "5.2": "Debian confines with AppArmor (5.1); SELinux is other systems' way to the same.",
     "5.7": "The page belongs on port 80. nginx itself listens on 8080 and has no right to low ports.",
-    "5.13": "The host has one address, and each port is to be reached; the security group says by whom.",
+    "5.13": "The host has one address, and each port is to be reached; the firewall says by whom.",
     "5.14": "unless-stopped: a database away for minutes must not end the service; its limits bound a loop.",
     "5.22": "How people call the engine is no state of the host. The roles never exec with --privileged.",
     "5.23": "As 5.22: the roles never exec with --user.",
