@@ -25,12 +25,14 @@ OTHER_ENTRIES = {
 # Files that no comment may stand in.
 WITHOUT_HEAD = {
     "flower.htpasswd.j2": "nginx reads every line as user:password",
+    "*.sh.j2": "a script begins with the program that it is for",
     "users.acl.j2": "Redis refuses a comment in its ACL file",
     "*.json.j2": "JSON has no comments",
 }
 # Exactly these tasks hide their output, because it holds a secret or what one can be found from.
 HIDDEN = {
     "app_stack": {
+        "certificate | Read what fits what",
         "credentials | Read every parameter below the environment's path",
         "credentials | Name them",
         "state | Read what is on the host",

@@ -1,24 +1,24 @@
 """The deployed stack as its users have it: its addresses, a browser, the mailbox, raw sockets.
 
 The addresses are the variables E2E_*_URL; by default they are the sandbox's on this
-machine. All traffic goes to 127.0.0.1.
+machine. Where they are https, E2E_CA_PATH names the file of an authority that this machine
+does not know, and E2E_SERVER_NAME the name that the certificate is for, if it is not that of the
+address. All traffic goes to 127.0.0.1.
 """
 
 import os
 import re
 import secrets
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.e2e.deployed import RawAnswer, Stack, Visit
+from tests.e2e.deployed import RawAnswer, Stack, Trust, Visit
 
 # The browser runs as root in CI, and asks nobody but the page.
 CHROMIUM_ARGUMENTS = [
@@ -32,12 +32,13 @@ CHROMIUM_ARGUMENTS = [
     "--disable-sync",
 ]
 MAIL_WAIT_SECONDS = 30
+ONLY_WHERE_NAMED = {"test_limits.py", "test_certificate.py"}
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """test_limits.py wants a stack with production's limits, so it runs only where it is named."""
-    named = any("test_limits.py" in argument for argument in config.args)
-    return True if collection_path.name == "test_limits.py" and not named else None
+    """Some files want a stack of a certain kind, so they run only where they are named."""
+    named = any(collection_path.name in argument for argument in config.args)
+    return True if collection_path.name in ONLY_WHERE_NAMED and not named else None
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +49,12 @@ def stack() -> Stack:
         for name, port in default.items()
     }
     return Stack(**found)
+
+
+@pytest.fixture(scope="session")
+def trust() -> Trust:
+    path = os.environ.get("E2E_CA_PATH")
+    return Trust(Path(path) if path else None, os.environ.get("E2E_SERVER_NAME", ""))
 
 
 @pytest.fixture(scope="session")
@@ -65,9 +72,9 @@ def operator_token() -> str:
 
 
 @pytest.fixture(scope="session")
-def http() -> Iterator[httpx.Client]:
+def http(trust: Trust) -> Iterator[httpx.Client]:
     """A client that follows nothing and heeds no proxy of the environment."""
-    with httpx.Client(timeout=20, trust_env=False) as client:
+    with httpx.Client(timeout=20, trust_env=False, verify=trust.context()) as client:
         yield client
 
 
@@ -137,16 +144,13 @@ def problem() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def raw() -> Callable[..., RawAnswer]:
+def raw(trust: Trust) -> Callable[..., RawAnswer]:
     """Sends bytes that no client library would; reads until the server closes or nothing comes any more."""
 
     def send(url: str, data: bytes, timeout_seconds: float = 3) -> RawAnswer:
         begun = time.monotonic()
-        parts = urlsplit(url)
-        assert parts.hostname
         received = b""
-        server = (parts.hostname, parts.port or 80)
-        with socket.create_connection(server, timeout=timeout_seconds) as connection:
+        with trust.dial(url, timeout_seconds) as connection:
             connection.sendall(data)
             try:
                 while chunk := connection.recv(65536):
@@ -161,9 +165,11 @@ def raw() -> Callable[..., RawAnswer]:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
+def chromium(trust: Trust) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM_ARGUMENTS)
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=CHROMIUM_ARGUMENTS + trust.browser_arguments()
+        )
         yield browser
         browser.close()
 
