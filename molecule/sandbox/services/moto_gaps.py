@@ -1,15 +1,18 @@
-"""What moto does not have of AWS and this project's playbooks need, put into it; started by itself, it serves that moto.
+"""What the playbooks need of AWS and moto does not have, put into it; started by itself, it serves that moto.
 
-Each function says how AWS answers. Without them Ansible's own modules stop, or find something changed at each run.
+Each function says how AWS answers. Without them Ansible's modules stop, or find something changed each time.
 """
 
+import hashlib
 import sys
 from collections.abc import Callable
 from typing import Any
 
+from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE
 from moto.rds.exceptions import DBParameterGroupNotFoundError
 from moto.rds.models import DBInstance, DBParameterGroup, RDSBackend
 from moto.server import main
+from moto.ses.models import EmailIdentity
 
 # Of the parameters of PostgreSQL 17 the one that is set here, as RDS describes it before anybody sets it.
 ENGINE_DEFAULTS = {
@@ -50,7 +53,7 @@ def _with_defaults(make: Callable[..., None]) -> Callable[..., None]:
 
 
 def _with_speed(make: Callable[..., None]) -> Callable[..., None]:
-    """A disk of type gp3 has its least throughput and operations unless more is asked for; moto tells none."""
+    """A gp3 disk has the least throughput and operations unless more is asked for; moto tells none."""
 
     def begin(self: DBInstance, *arguments: Any, **named: Any) -> None:
         if named.get("storage_type") == "gp3":
@@ -60,11 +63,26 @@ def _with_speed(make: Callable[..., None]) -> Callable[..., None]:
     return begin
 
 
+def _with_dkim(make: Callable[..., None]) -> Callable[..., None]:
+    """SES makes three keys for a new domain, whose names its owner puts into the DNS; moto makes none."""
+
+    def begin(self: EmailIdentity, *arguments: Any, **named: Any) -> None:
+        make(self, *arguments, **named)
+        names = (f"{self.email_identity} {number}".encode() for number in range(3))
+        tokens = [hashlib.sha256(name).hexdigest()[:32] for name in names]
+        self.dkim_attributes.update(Tokens=tokens, Status="PENDING", SigningEnabled=True)
+
+    return begin
+
+
 def fill() -> None:
     """Puts all of it into moto, in this process."""
     RDSBackend.describe_db_parameter_groups = _find_parameter_groups(RDSBackend.describe_db_parameter_groups)
     DBParameterGroup.__init__ = _with_defaults(DBParameterGroup.__init__)
     DBInstance.__init__ = _with_speed(DBInstance.__init__)
+    EmailIdentity.__init__ = _with_dkim(EmailIdentity.__init__)
+    # The type by which the tags of an elastic address are asked for; moto calls it vpc-elastic-ip.
+    EC2_PREFIX_TO_RESOURCE["eipalloc"] = "elastic-ip"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""SES's SMTP password of an IAM user, as SES documents how it comes from the secret access key and the region."""
+"""SES's SMTP password of an IAM user, made of its secret access key and the region as SES documents it."""
 
 import base64
 import hashlib

@@ -1,20 +1,20 @@
 #!/usr/bin/python
-"""Registers a domain with SES, so that mail can be sent from it: no module of the collections speaks SES's second API.
+"""Registers a domain with SES: no module of the collections speaks SES's second API.
 
-What it makes: a configuration set that remembers addresses which bounced or complained and writes to them no more, and the
-domain's identity, with DKIM and that set. An identity without our tags is somebody else's: it is used as it is, and stays.
+It makes a configuration set that writes no more to addresses which bounced or complained, and the domain's
+identity, with DKIM and that set. An identity without our tags is somebody else's: it is used as it is and stays.
 """
 
+from contextlib import suppress
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 
-try:
+# Where it is missing, AnsibleAWSModule says so.
+with suppress(ImportError):
     from botocore.exceptions import BotoCoreError, ClientError
-except ImportError:
-    pass  # AnsibleAWSModule says so.
 
 SUPPRESSED = ["BOUNCE", "COMPLAINT"]
 
