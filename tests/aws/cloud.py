@@ -4,6 +4,7 @@ The playbooks are those of the repository, with production's own variables; what
 and where AWS is, comes as extra variables.
 """
 
+import base64
 import json
 import os
 import re
@@ -59,6 +60,12 @@ def images() -> list[dict[str, Any]]:
     ]
 
 
+def public_key() -> str:
+    """An ssh key's public half, as ssh-keygen writes it; nobody has the other."""
+    blob = b"".join(len(part).to_bytes(4, "big") + part for part in (b"ssh-ed25519", bytes(range(32))))
+    return f"ssh-ed25519 {base64.b64encode(blob).decode()} operator\n"
+
+
 def free_port() -> int:
     """A port of this machine that nobody has."""
     with socket.socket() as listener:
@@ -100,7 +107,7 @@ class Cloud:
         (inventory / "group_vars" / "all").symlink_to(
             ROOT / "inventory" / "production" / "group_vars" / "all"
         )
-        (self.folder / "key.pub").write_text(f"ssh-ed25519 {'A' * 68} operator\n")
+        (self.folder / "key.pub").write_text(public_key())
         (self.folder / "bundle.pem").write_text(
             "-----BEGIN CERTIFICATE-----\nmade up\n-----END CERTIFICATE-----\n"
         )
