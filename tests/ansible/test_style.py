@@ -240,6 +240,8 @@ def test_a_playbook_is_hosts_and_roles(path: Path) -> None:
             assert module(task) in ("include_role", "assert"), task["name"]
 
 
-@pytest.mark.parametrize("path", [p for p in PLAYBOOKS if p.stem not in WITHOUT_HOSTS], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [p for p in PLAYBOOKS if p.stem not in WITHOUT_HOSTS], ids=lambda path: path.stem
+)
 def test_a_playbook_first_refuses_an_inventory_without_a_host(path: Path) -> None:
     assert read(path)[0]["import_playbook"] == "check-inventory.yml"

@@ -8,7 +8,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from moto.core.responses import ActionResult
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE
+from moto.iam.responses import IamResponse
 from moto.rds.exceptions import DBParameterGroupNotFoundError
 from moto.rds.models import DBInstance, DBParameterGroup, RDSBackend
 from moto.server import main
@@ -75,12 +77,18 @@ def _with_dkim(make: Callable[..., None]) -> Callable[..., None]:
     return begin
 
 
+def _service_credentials(_: IamResponse) -> ActionResult:
+    """Passwords of a user for other services of AWS: nobody has one; moto does not know the question."""
+    return ActionResult({"ServiceSpecificCredentials": []})
+
+
 def fill() -> None:
     """Puts all of it into moto, in this process."""
     RDSBackend.describe_db_parameter_groups = _find_parameter_groups(RDSBackend.describe_db_parameter_groups)
     DBParameterGroup.__init__ = _with_defaults(DBParameterGroup.__init__)
     DBInstance.__init__ = _with_speed(DBInstance.__init__)
     EmailIdentity.__init__ = _with_dkim(EmailIdentity.__init__)
+    IamResponse.list_service_specific_credentials = _service_credentials
     # The type by which the tags of an elastic address are asked for; moto calls it vpc-elastic-ip.
     EC2_PREFIX_TO_RESOURCE["eipalloc"] = "elastic-ip"
 
