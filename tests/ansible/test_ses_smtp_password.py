@@ -20,4 +20,4 @@ KEY = "nobodys+secret+key"
 )
 def test_the_password_is_of_the_key_and_the_region(region: str, password: str) -> None:
     filter_loader.add_directory(str(ROOT / "roles" / "aws_environment" / "filter_plugins"))
-    assert filter_loader.get("ses_smtp_password")(KEY, region) == password
+    assert filter_loader.get("ses_smtp_password").j2_function(KEY, region) == password
