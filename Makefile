@@ -17,7 +17,7 @@ WHICH = $(if $(TASK),--extra-vars "task_operations_task_ids='$(TASK)'") $(if $(S
   $(if $(OLDER_THAN),--extra-vars task_operations_older_than=$(OLDER_THAN)) $(if $(LIMIT),--extra-vars task_operations_limit=$(LIMIT))
 LOCK = uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate $(if $(UPGRADE),--upgrade)
 .DEFAULT_GOAL := help
-.PHONY: help set-up up down check test chaos bench scenario deploy status drift tasks cancel-tasks retry-tasks replay-tasks smoke-test verify lock format clean
+.PHONY: help set-up up down check test chaos bench scenario provision teardown deploy status drift tasks cancel-tasks retry-tasks replay-tasks smoke-test verify lock format clean
 
 help: ## Show this
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name words; do printf '  make %-12s %s\n' "$$name" "$$words"; done
@@ -52,6 +52,12 @@ scenario: set-up ## Test one Molecule scenario: make scenario NAME=docker_engine
 	@test -f molecule/$(NAME)/molecule.yml || { echo "Name one of: $(notdir $(patsubst %/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))"; exit 1; }
 	@.ci/set-up --browser
 	@molecule test --scenario-name $(NAME)
+
+provision: set-up ## Make or mend the environment in AWS: make provision ENV=production
+	@$(PLAYBOOK) playbooks/provision-aws.yml
+
+teardown: set-up ## Remove the environment from AWS, after asking for its name: make teardown ENV=production
+	@$(PLAYBOOK) playbooks/teardown-aws.yml
 
 deploy: set-up ## Deploy the application and nothing below it: make deploy ENV=production
 	@$(PLAYBOOK) playbooks/deploy-app.yml

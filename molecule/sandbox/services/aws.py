@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import boto3
+import moto_gaps
 from moto import mock_aws
 from moto.server import main
 
@@ -35,5 +36,6 @@ def put_parameters() -> None:
 
 
 if __name__ == "__main__":
+    moto_gaps.fill()
     put_parameters()
     main(["--host", "0.0.0.0", "--port", str(PORT)])  # noqa: S104  # the container's own network

@@ -1,0 +1,139 @@
+"""What can be wrong when an environment is made: each says soon what it is and what to do.
+
+In order: the last tests go on with what the earlier ones left in the account.
+"""
+
+import json
+from typing import Any
+
+import pytest
+import requests
+
+from tests.aws.cloud import ACCOUNT, CREDENTIALS, PREFIX, REGION, Cloud, Run, free_port
+from tests.aws.stand_in import refusing
+
+AGAIN = "Then repeat the command"
+
+
+def assert_explained(run: Run, *words: str) -> None:
+    """It failed, said this at its end, and what to do next."""
+    assert run.status != 0, run.output
+    for word in (*words, AGAIN):
+        assert word in run.told, run.told
+    assert "Traceback" not in run.output
+
+
+def vpcs(cloud: Cloud) -> list[str]:
+    """The environment's VPCs."""
+    filters = [{"Name": "tag:Name", "Values": [PREFIX]}]
+    return [vpc["VpcId"] for vpc in cloud.client("ec2").describe_vpcs(Filters=filters)["Vpcs"]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"app_stack_aws_region": "eu-central-1a"}, "app_stack_aws_region"),
+        ({"aws_environment_admin_cidrs": []}, "aws_environment_admin_cidrs"),
+        ({"aws_environment_admin_cidrs": ["0.0.0.0/0"]}, "aws_environment_admin_cidrs"),
+        ({"aws_environment_ssh_public_key_path": "/nowhere.pub"}, "aws_environment_ssh_public_key_path"),
+        ({"app_stack_mail_from": "tasks@example.com"}, "app_stack_mail_from"),
+    ],
+    ids=str,
+)
+def test_settings_that_cannot_work_are_refused_by_name(
+    cloud: Cloud, settings: dict[str, Any], name: str
+) -> None:
+    run = cloud.provision(**settings)
+    assert run.status != 0
+    assert name in run.told
+    assert "nothing was changed" in run.told
+    assert run.seconds < 15
+
+
+def test_without_credentials_it_says_where_they_come_from(cloud: Cloud) -> None:
+    run = cloud.provision(app_stack_aws_connection={"endpoint_url": cloud.url})
+    assert_explained(run, "There are no AWS credentials here", "AWS_PROFILE")
+    assert run.seconds < 15
+
+
+def test_expired_credentials_are_called_so(cloud: Cloud) -> None:
+    with refusing(cloud.port, "GetCallerIdentity", "ExpiredToken") as url:
+        run = cloud.provision(app_stack_aws_connection={"endpoint_url": url} | CREDENTIALS)
+    assert_explained(run, "The AWS credentials have expired", "aws sso login")
+    assert run.seconds < 15
+
+
+def test_credentials_that_the_region_does_not_take_are_called_so(cloud: Cloud) -> None:
+    with refusing(cloud.port, "GetCallerIdentity", "InvalidClientTokenId") as url:
+        run = cloud.provision(app_stack_aws_connection={"endpoint_url": url} | CREDENTIALS)
+    assert_explained(run, f"does not take these credentials in {REGION}", "aws sts get-caller-identity")
+    assert run.seconds < 15
+
+
+def test_a_region_where_nobody_answers_is_named(cloud: Cloud) -> None:
+    # A region that there is not has no address; here it is a port that nobody has.
+    nowhere = {"endpoint_url": f"http://127.0.0.1:{free_port()}"} | CREDENTIALS
+    run = cloud.provision(app_stack_aws_region="eu-nowhere-1", app_stack_aws_connection=nowhere)
+    assert_explained(run, "AWS does not answer in eu-nowhere-1", "app_stack_aws_region")
+    assert run.seconds < 15
+
+
+def test_a_mail_server_without_its_password_is_refused(cloud: Cloud) -> None:
+    run = cloud.provision(aws_environment_ses_enabled=False)
+    assert_explained(run, "STEADFAST_SMTP_PASSWORD")
+    assert run.seconds < 15
+    assert vpcs(cloud) == []
+
+
+def test_a_denied_action_is_named_with_the_way_to_allow_it(cloud: Cloud) -> None:
+    iam = cloud.client("iam")
+    iam.create_user(UserName="looker")
+    look = {"Effect": "Allow", "Action": ["ec2:Describe*", "ssm:*"], "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [look]})
+    iam.put_user_policy(UserName="looker", PolicyName="look", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="looker")["AccessKey"]
+    theirs = {"access_key": key["AccessKeyId"], "secret_key": key["SecretAccessKey"]}
+    requests.post(f"{cloud.url}/moto-api/reset-auth", data=b"0", timeout=10)
+    run = cloud.provision(app_stack_aws_connection={"endpoint_url": cloud.url} | theirs)
+    requests.post(f"{cloud.url}/moto-api/reset-auth", data=b"inf", timeout=10)
+    assert_explained(run, "network | Make the VPC", "may not do that", "operator-policy.json")
+    assert run.seconds < 15
+    assert vpcs(cloud) == []
+
+
+def test_a_quota_that_is_used_up_is_called_so(cloud: Cloud) -> None:
+    with refusing(cloud.port, "CreateVpc", "VpcLimitExceeded") as url:
+        run = cloud.provision(app_stack_aws_connection={"endpoint_url": url} | CREDENTIALS)
+    assert_explained(run, "A quota of the account is used up", "VpcLimitExceeded")
+    assert run.seconds < 15
+
+
+def test_a_name_that_is_taken_is_called_so(cloud: Cloud) -> None:
+    role = f"arn:aws:iam::{int(ACCOUNT) + 1}:role/theirs"
+    them = cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="they")["Credentials"]
+    theirs = cloud.client(
+        "s3",
+        aws_access_key_id=them["AccessKeyId"],
+        aws_secret_access_key=them["SecretAccessKey"],
+        aws_session_token=them["SessionToken"],
+    )
+    bucket = f"{PREFIX}-backups-{ACCOUNT}"
+    theirs.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    run = cloud.provision()
+    assert_explained(run, "name is taken", "aws_environment_backup_bucket")
+    assert len(vpcs(cloud)) == 1
+
+
+def test_a_run_that_stopped_halfway_is_completed_by_the_next(cloud: Cloud) -> None:
+    # The test before left a network, keys, and a bucket's name that is taken; this one stops at the address.
+    own = {"aws_environment_backup_bucket": "steadfast-of-our-own"}
+    with refusing(cloud.port, "AllocateAddress", "AddressLimitExceeded") as url:
+        stopped = cloud.provision(app_stack_aws_connection={"endpoint_url": url} | CREDENTIALS, **own)
+    assert_explained(stopped, "A quota of the account is used up", "AddressLimitExceeded")
+
+    run = cloud.provision(**own)
+    assert (run.status, run.changed) == (0, 1), run.output
+    assert len(vpcs(cloud)) == 1
+    ec2 = cloud.client("ec2")
+    assert len(ec2.describe_instances()["Reservations"]) == 1
+    assert len(ec2.describe_addresses()["Addresses"]) == 1
