@@ -35,6 +35,7 @@ HIDDEN = {
         "credentials | Name them",
         "state | Read what is on the host",
         "render | Write the secrets",
+        "roll | Have the migrator made by the database's master user",
     },
     "docker_engine": {"configure | Write the engine's environment"},
     "task_operations": {
@@ -180,7 +181,7 @@ def test_exactly_the_tasks_with_secrets_hide_their_output(role: str) -> None:
     assert hidden == HIDDEN.get(role, set())
     for path, task in all_tasks(role):
         own = {key: value for key, value in task.items() if key not in ("block", "rescue", "always", "when")}
-        if re.search(r"__app_stack_(credentials|parameters(?!\.keys)|secret_files)\b", str(own.values())):
+        if re.search(r"__app_stack_(credentials|parameters(?!\.keys)|secret_files|master)\b", str(own.values())):
             assert task.get("no_log") is True, f"{path.name}: {task['name']}"
         if task.get("no_log") and module(task) in ("copy", "template"):
             assert task.get("diff") is False, f"{path.name}: {task['name']}: --diff would show it"
