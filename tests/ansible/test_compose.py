@@ -183,9 +183,11 @@ def test_no_password_stands_in_a_file_that_is_no_secret(deployment: Deployment, 
     texts = {"docker-compose.yml": deployment.compose_text, **deployment.files}
     holders = [path for path, text in texts.items() if PASSWORDS[parameter] in text]
     assert holders == []
-    # The search would find it: exactly one file holds it, or the hash of it where the reader needs no more. The
-    # master's is in none: it goes through standard input.
-    secrets = [path for path, file in deployment.secret_files.items() if PASSWORDS[parameter] in file["content"]]
+    # The search would find it: exactly one file holds it, or the hash of it where the reader needs no more;
+    # none holds the master's, which goes through standard input.
+    secrets = [
+        path for path, file in deployment.secret_files.items() if PASSWORDS[parameter] in file["content"]
+    ]
     assert len(secrets) == (0 if parameter in ("flower/password", "database/master_password") else 1)
 
 
@@ -245,7 +247,9 @@ def test_the_masters_password_reaches_the_host_on_standard_input_alone(deploymen
     (task,) = [task for task in tasks if "app.db.migrator" in str(task)]
     given = deployment.value(task["ansible.builtin.command"]["stdin"])
     assert json.loads(given) == {"username": "postgres", "password": PASSWORDS["database/master_password"]}
-    elsewhere = {name: value for name, value in task.items() if name not in ("ansible.builtin.command", "when")}
+    elsewhere = {
+        name: value for name, value in task.items() if name not in ("ansible.builtin.command", "when")
+    }
     assert "master" not in str(elsewhere | {"name": ""})
 
 
