@@ -9,9 +9,11 @@ from typing import Any
 import boto3
 import pytest
 import yaml
+from testinfra.utils.ansible_runner import AnsibleRunner
 
 from tests.aws.endpoint import CREDENTIALS, moto
 from tests.aws.operator import ROOT, Run, run
+from tests.host import conftest
 
 PRODUCTION = ROOT / "inventory" / "production"
 REGION = yaml.safe_load((PRODUCTION / "group_vars/all/app_stack.yml").read_text())["app_stack_aws_region"]
@@ -138,6 +140,18 @@ def test_ansible_asks_session_manager_for_the_way(
         f"ssm start-session --region {REGION} --target {hosts['second']}"
         " --document-name AWS-StartSSHSession --parameters portNumber=22\n"
     )
+
+
+def test_make_verify_goes_the_same_way(
+    url: str, hosts: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What it asks is tests/host, whose conftest this is.
+    assert conftest.plain({"a": [{"__ansible_unsafe": "b"}]}) == {"a": ["b"]}
+    monkeypatch.chdir(ROOT)
+    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": url}.items():
+        monkeypatch.setenv(name, value)
+    found = AnsibleRunner(str(PRODUCTION)).get_host(f"steadfast-production-{hosts['first']}")
+    assert f"--target {hosts['first']} " in found.backend.ssh_extra_args
 
 
 def check(url: str, home: Path, path: str, **environment: str) -> Run:
