@@ -32,8 +32,9 @@ def run(program: str, *arguments: str | Path, path: str = "", home: Path, **envi
         for name, value in os.environ.items()
         if not name.startswith(("ANSIBLE_", "AWS_", "SANDBOX_", "E2E_"))
     }
-    # Ansible's own modules and boto3 look there for configuration.
-    given = kept | {"HOME": str(home), "PATH": path or f"{PROGRAMS}:{kept['PATH']}"} | environment
+    # Where boto3 looks for configuration; and where it would find an instance's credentials, if this is one.
+    kept |= {"HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true"}
+    given = kept | {"PATH": path or f"{PROGRAMS}:{kept['PATH']}"} | environment
     begun = time.monotonic()
     done = subprocess.run(
         [PROGRAMS / program, *map(str, arguments)],
