@@ -11,6 +11,7 @@ from alembic import command
 from alembic.config import Config
 from psycopg2 import sql
 from psycopg2.extensions import encrypt_password
+from pydantic import SecretStr
 from sqlalchemy import Connection, text
 
 from app import process
@@ -28,7 +29,7 @@ _LOCK_WAIT_SECONDS = 60
 # Everything together, on the server too; well within what the deployment waits for this program.
 LIMIT_SECONDS = 240
 # A migration that waits longer for a table gives up: everybody else would queue behind it.
-_LOCK_TIMEOUT = "5s"
+LOCK_TIMEOUT = "5s"
 
 
 class MigrationRefused(Exception):
@@ -44,9 +45,9 @@ def migrate(settings: MigrateSettings) -> str:
         pool_size=1,
     )
     with migrator.connection(LIMIT_SECONDS) as connection:
-        _lock(connection)
-        connection.exec_driver_sql(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
-        _ensure_role(connection, settings, _accepts_password(settings))
+        lock(connection)
+        connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+        _ensure_role(connection, settings, logs_in(Database(settings, pool_size=1)))
         _upgrade(connection)
         _grant(connection, settings)
         # Closed for good rather than given back: the session's lock goes with it.
@@ -54,7 +55,7 @@ def migrate(settings: MigrateSettings) -> str:
     return HEAD
 
 
-def _lock(connection: Connection) -> None:
+def lock(connection: Connection) -> None:
     """One migration at a time, on all hosts together; the lock lives as long as the connection."""
     deadline = Deadline(_LOCK_WAIT_SECONDS)
     while not connection.execute(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": _LOCK}).scalar_one():
@@ -65,30 +66,33 @@ def _lock(connection: Connection) -> None:
         time.sleep(0.5)
 
 
-def _accepts_password(settings: MigrateSettings) -> bool:
-    """Whether the app's role can log in with the password that it is to have."""
-    app = Database(settings, pool_size=1)
+def logs_in(database: Database) -> bool:
+    """Whether a role can log in with the password that it is to have."""
     try:
-        with app.connection():
+        with database.connection():
             return True
     except DatabaseUnavailable:
         return False
     finally:
-        app.close()
+        database.close()
 
 
 def _ensure_role(connection: Connection, settings: MigrateSettings, accepts_password: bool) -> None:
-    """The role without DDL. The server gets a verifier, never the password, so no log of it can hold one."""
+    """The role without DDL."""
     role = settings.database_username
     exists = connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}).scalar()
     if exists and accepts_password:
         return
-    raw = connection.connection.driver_connection
-    password = settings.database_password.get_secret_value()
-    verifier = encrypt_password(password, role, scope=raw, algorithm="scram-sha-256")
     verb = "ALTER" if exists else "CREATE"
-    _run(connection, verb + " ROLE {role} LOGIN PASSWORD {verifier}", role=role, verifier=verifier)
+    set_password(connection, verb + " ROLE {role} LOGIN", role, settings.database_password)
     log.info("role.changed" if exists else "role.created", role=role)
+
+
+def set_password(connection: Connection, statement: str, role: str, password: SecretStr) -> None:
+    """The server gets a verifier, never the password, so no log of it can hold one."""
+    raw = connection.connection.driver_connection
+    verifier = encrypt_password(password.get_secret_value(), role, scope=raw, algorithm="scram-sha-256")
+    run(connection, statement + " PASSWORD {verifier}", role=role, verifier=verifier)
 
 
 def _upgrade(connection: Connection) -> None:
@@ -105,13 +109,13 @@ def _grant(connection: Connection, settings: MigrateSettings) -> None:
     """Rows yes, tables no."""
     role = settings.database_username
     names = {"role": role, "database": settings.database_name}
-    _run(connection, "REVOKE CREATE ON SCHEMA public FROM PUBLIC", **names)
-    _run(connection, "GRANT CONNECT ON DATABASE {database} TO {role}", **names)
-    _run(connection, "GRANT USAGE ON SCHEMA public TO {role}", **names)
+    run(connection, "REVOKE CREATE ON SCHEMA public FROM PUBLIC", **names)
+    run(connection, "GRANT CONNECT ON DATABASE {database} TO {role}", **names)
+    run(connection, "GRANT USAGE ON SCHEMA public TO {role}", **names)
     rows = "GRANT SELECT, INSERT, UPDATE, DELETE ON "
-    _run(connection, "ALTER DEFAULT PRIVILEGES IN SCHEMA public " + rows + "TABLES TO {role}", **names)
-    _run(connection, rows + "ALL TABLES IN SCHEMA public TO {role}", **names)
-    _run(connection, "REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM {role}", **names)
+    run(connection, "ALTER DEFAULT PRIVILEGES IN SCHEMA public " + rows + "TABLES TO {role}", **names)
+    run(connection, rows + "ALL TABLES IN SCHEMA public TO {role}", **names)
+    run(connection, "REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM {role}", **names)
     may_create = text("SELECT has_schema_privilege(:role, 'public', 'CREATE')")
     if connection.execute(may_create, {"role": role}).scalar_one():
         raise MigrationRefused(
@@ -120,7 +124,8 @@ def _grant(connection: Connection, settings: MigrateSettings) -> None:
         )
 
 
-def _run(connection: Connection, statement: str, *, verifier: str | None = None, **names: str) -> None:
+def run(connection: Connection, statement: str, *, verifier: str | None = None, **names: str) -> None:
+    """A statement in which every name is quoted as one."""
     parts: dict[str, sql.Composable] = {key: sql.Identifier(name) for key, name in names.items()}
     if verifier is not None:
         parts["verifier"] = sql.Literal(verifier)

@@ -6,6 +6,7 @@ the host given here. An undefined variable is an error.
 """
 
 import json
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ PARAMETERS = {
     "database/name": "tasks",
     "database/app_username": "tasks_app",
     "database/app_password": "made-up-Database$Word#1",
+    "database/master_username": "postgres",
+    "database/master_password": "made-up-Master&Word*0",
     "database/migrator_username": "tasks_owner",
     "database/migrator_password": "made-up-Migrator'Word\"2",
     "redis/password": "made-up-Redis Word 3",
@@ -80,7 +83,7 @@ class Deployment:
         ca_path: Path,
         release: str = "1a2b3c4d5e6f",
         state: dict[str, Any] | None = None,
-        parameters: dict[str, str] | None = None,
+        parameters: Mapping[str, str | None] | None = None,
         **settings: object,
     ) -> None:
         self.environment = environment
@@ -105,8 +108,9 @@ class Deployment:
         lines = [] if state is None else [f"state {json.dumps(state)}"]
         self.variables["__app_stack_host"] = {"stdout_lines": lines}
         path = self.value("{{ __app_stack_parameter_path }}")
-        parameters = PARAMETERS | (parameters or {})
-        self.variables["__app_stack_parameters"] = {path + name: value for name, value in parameters.items()}
+        # None: it is not there.
+        held = PARAMETERS | (parameters or {})
+        self.variables["__app_stack_parameters"] = {path + k: v for k, v in held.items() if v is not None}
         for step in ("credentials", "state"):
             for facts in set_facts("app_stack", step):
                 self._remember(facts)

@@ -1,5 +1,6 @@
 """The rendered docker-compose.yml, questioned as data: every inventory and moment of a host's life."""
 
+import json
 import re
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from app.api.__main__ import DRAIN_SECONDS
 from app.api.dependencies import CLOSE_SECONDS
-from app.db.migrate import LIMIT_SECONDS
+from app.db import migrate, migrator
 from tests.ansible.conftest import Deploy
 from tests.ansible.rendering import PASSWORDS, ROOT, Deployment, read_yaml
 
@@ -200,11 +201,12 @@ def test_no_password_stands_in_a_file_that_is_no_secret(deployment: Deployment, 
     texts = {"docker-compose.yml": deployment.compose_text, **deployment.files}
     holders = [path for path, text in texts.items() if PASSWORDS[parameter] in text]
     assert holders == []
-    # The search would find it: exactly one file holds it, or the hash of it where the reader needs no more.
+    # The search would find it: exactly one file holds it, or the hash of it where the reader needs no more;
+    # none holds the master's, which goes through standard input.
     secrets = [
-        path for path, file in deployment.secret_files.items() if file["content"] == PASSWORDS[parameter]
+        path for path, file in deployment.secret_files.items() if PASSWORDS[parameter] in file["content"]
     ]
-    assert len(secrets) == (0 if parameter == "flower/password" else 1)
+    assert len(secrets) == (0 if parameter in ("flower/password", "database/master_password") else 1)
 
 
 def test_a_plain_up_means_what_is_live(deployment: Deployment) -> None:
@@ -243,8 +245,34 @@ def test_nginx_and_redis_and_the_api_have_time_to_drain(deployment: Deployment) 
             assert seconds(service["stop_grace_period"]) >= DRAIN_SECONDS + CLOSE_SECONDS + 5, name
 
 
-def test_a_migration_gives_up_before_the_deployment_gives_up_on_it() -> None:
+@pytest.mark.parametrize(
+    ("module", "limit_seconds"), [("migrate", migrate.LIMIT_SECONDS), ("migrator", migrator.LIMIT_SECONDS)]
+)
+def test_a_migration_gives_up_before_the_deployment_gives_up_on_it(module: str, limit_seconds: int) -> None:
     """So that it says why."""
     tasks = read_yaml(ROOT / "roles" / "app_stack" / "tasks" / "roll.yml")
-    (patience,) = [task["timeout"] for task in tasks if task["name"] == "roll | Migrate the schema"]
-    assert patience >= LIMIT_SECONDS + 30
+    (patience,) = [
+        task["timeout"]
+        for task in tasks
+        if str(task.get("ansible.builtin.command", {}).get("cmd")).endswith(f" {module}")
+        or f"app.db.{module}" in str(task)
+    ]
+    assert patience >= limit_seconds + 30
+
+
+def test_the_masters_password_reaches_the_host_on_standard_input_alone(deployment: Deployment) -> None:
+    tasks = read_yaml(ROOT / "roles" / "app_stack" / "tasks" / "roll.yml")
+    (task,) = [task for task in tasks if "app.db.migrator" in str(task)]
+    given = deployment.value(task["ansible.builtin.command"]["stdin"])
+    assert json.loads(given) == {"username": "postgres", "password": PASSWORDS["database/master_password"]}
+    elsewhere = {
+        name: value for name, value in task.items() if name not in ("ansible.builtin.command", "when")
+    }
+    assert "master" not in str(elsewhere | {"name": ""})
+
+
+def test_without_a_master_user_nobody_makes_the_migrator(deploy: Deploy) -> None:
+    names = ("database/master_username", "database/master_password")
+    without = deploy(parameters=dict.fromkeys(names))
+    assert without.value("{{ __app_stack_master.username != '' }}") is False
+    assert deploy().value("{{ __app_stack_master.username != '' }}") is True

@@ -8,9 +8,11 @@ from tests.ansible.conftest import Deploy
 from tests.ansible.rendering import ROOT, Deployment, read_yaml, variables_of_inventory
 
 
-def refusals(deployment: Deployment) -> list[str]:
-    """What the role's preflight would stop with."""
-    (task,) = read_yaml(ROOT / "roles" / "app_stack" / "tasks" / "preflight.yml")
+def refusals(deployment: Deployment, step: str = "preflight") -> list[str]:
+    """What the role's preflight, or another step that asserts a list, would stop with."""
+    tasks = read_yaml(ROOT / "roles" / "app_stack" / "tasks" / f"{step}.yml")
+    (task,) = [task for task in tasks if "loop" in task]
+    deployment.variables |= task.get("vars", {})
     return [
         str(deployment.value(item["otherwise"])).strip()
         for item in task["loop"]
@@ -54,3 +56,48 @@ def test_what_cannot_work_is_refused_by_name(deploy: Deploy, settings: dict[str,
     stopped = refusals(deploy(**settings))
     assert [message.split()[0].rstrip(":") for message in stopped] == [name]
     assert str(next(iter(settings.values()))) in stopped[0]
+
+
+MACHINE = ["memory 940", "space 5000"]
+OWN = ["container nginx running", "publishes 0.0.0.0:80->8080/tcp, [::]:80->8080/tcp, 0.0.0.0:5555->5555/tcp"]
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (MACHINE, []),
+        ([*MACHINE, "listens 22 sshd", "listens 8080 java"], []),
+        ([*MACHINE, "listens 80 dockerd", "listens 5555 dockerd", *OWN], []),
+        (["memory 460", "space 5000"], ["memory is 460 MiB", "t4g.micro"]),
+        (
+            ["memory 940", "space 300"],
+            ["disk has 300 MiB free below /opt/steadfast", "docker image prune --all"],
+        ),
+        ([*MACHINE, "listens 80 caddy"], ["another program: 80 (caddy).", "systemctl disable --now"]),
+        # Our containers run, and one of our ports is another's all the same.
+        (
+            [*MACHINE, "listens 80 dockerd", "listens 8000 python3", *OWN],
+            ["another program: 8000 (python3)."],
+        ),
+        # Ours are stopped, and somebody took their place on both kinds of addresses.
+        (
+            [*MACHINE, "listens 80 caddy", "listens 80 caddy", "container nginx exited", "publishes "],
+            ["another program: 80 (caddy)."],
+        ),
+    ],
+    ids=str,
+)
+def test_a_host_on_which_it_cannot_run_is_refused(
+    deploy: Deploy, told: list[str], expected: list[str]
+) -> None:
+    run = deploy()
+    run.variables["__app_stack_host"] = {"stdout_lines": told}
+    run.variables["inventory_hostname"] = "app-1"
+    stopped = refusals(run, "look")
+    assert len(stopped) == bool(expected)
+    assert [words for words in expected if words not in " ".join(stopped)] == []
+
+
+def test_the_ports_that_must_be_free_are_those_that_are_published(first: Deployment) -> None:
+    published = [int(port.split(":")[0]) for port in first.services["nginx"]["ports"]]
+    assert first.value("{{ __app_stack_ports }}") == published

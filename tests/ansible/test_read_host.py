@@ -24,13 +24,24 @@ def look(tmp_path: Path) -> list[str]:
     stack.joinpath("sockets/1a2b").mkdir()
     stack.joinpath("frontend/live").symlink_to("1a2b")
     stack.joinpath("state.json").write_text('{\n  "live": "blue",\n  "slots": {}\n}\n')
-    docker = tmp_path / "bin" / "docker"
-    docker.parent.mkdir()
-    docker.write_text('#!/bin/sh\ncase "$*" in *project=steadfast*) echo "container nginx running";; esac\n')
-    docker.chmod(0o755)
+    answer = 'case "$*" in *project=steadfast*) echo "container nginx running";; esac'
+    return told(stack, program(tmp_path, "docker", answer))
+
+
+def program(tmp_path: Path, name: str, text: str) -> Path:
+    """The folder of a stand-in for a program."""
+    path = tmp_path / "bin" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path.parent
+
+
+def told(directory: Path, programs: Path) -> list[str]:
+    """What the script prints, with these programs before all others."""
     environment = {
-        "PATH": f"{docker.parent}:{os.environ['PATH']}",
-        "DIRECTORY": str(stack),
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "DIRECTORY": str(directory),
         "PROJECT": "steadfast",
     }
     done = subprocess.run(["sh", "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True)
@@ -53,7 +64,25 @@ def test_directories_links_containers_and_state_are_told(look: list[str]) -> Non
     assert look[-1] == 'state {  "live": "blue",  "slots": {}}'
 
 
-def test_a_bare_host_has_nothing_to_tell(tmp_path: Path) -> None:
-    environment = {"PATH": os.environ["PATH"], "DIRECTORY": str(tmp_path / "absent"), "PROJECT": "steadfast"}
-    done = subprocess.run(["sh", "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == ""
+def test_of_a_bare_host_only_the_machine_is_told(tmp_path: Path) -> None:
+    kinds = {line.split()[0] for line in told(tmp_path / "not" / "yet" / "there", tmp_path)}
+    assert kinds - {"listens"} == {"memory", "space"}
+
+
+def test_memory_and_free_space_are_told_in_mebibytes(look: list[str], tmp_path: Path) -> None:
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    (memory,) = [int(line.split()[1]) for line in look if line.startswith("memory ")]
+    assert memory == pytest.approx(pages * size / 2**20, rel=0.01)
+    found = os.statvfs(tmp_path)
+    (space,) = [int(line.split()[1]) for line in look if line.startswith("space ")]
+    assert space == pytest.approx(found.f_bavail * found.f_frsize / 2**20, rel=0.05)
+
+
+def test_who_listens_is_told_with_its_port_and_name(tmp_path: Path) -> None:
+    # As `ss -Hltnp` writes it: a name, none that it may see, and an address of version 6.
+    answer = r"""printf '%s\n' \
+      'LISTEN 0 4096 0.0.0.0:80 0.0.0.0:* users:(("caddy",pid=71,fd=6),("caddy",pid=72,fd=6))' \
+      'LISTEN 0 128 127.0.0.1:8000 0.0.0.0:*' \
+      'LISTEN 0 4096 [::]:5555 [::]:* users:(("dockerd",pid=9,fd=9))'"""
+    found = told(tmp_path / "absent", program(tmp_path, "ss", answer))
+    assert found[2:] == ["listens 80 caddy", "listens 8000 unknown", "listens 5555 dockerd"]

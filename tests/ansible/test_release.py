@@ -79,6 +79,13 @@ def test_whatever_the_application_reads_comes_in_by_a_release(
     assert deploy(state=state, **settings).is_rolling
 
 
+def test_the_master_user_is_of_no_release(deploy: Deploy) -> None:
+    # Whoever changes its password, as AWS can do by itself, releases nothing.
+    state = deploy().recorded_state()
+    for password in ("made-up-Master-Word-rotated", None):
+        assert not deploy(state=state, parameters={"database/master_password": password}).is_rolling
+
+
 def test_a_setting_of_nginx_is_no_release(deploy: Deploy) -> None:
     before = deploy()
     state = before.recorded_state()

@@ -24,8 +24,8 @@ DERIVED = {
     "colour", "database_host", "database_port", "database_name", "database_username", "migrator_username",
     "redis_host", "redis_port", "redis_username",
 }  # fmt: skip
-# A path on the controller for the operator; in the containers it is always the same one.
-OTHER_VALUE = {"database_ca_path"}
+# A path on the controller, in the containers always the same one; and what SSM may say instead.
+OTHER_VALUE = {"database_ca_path", "smtp_username"}
 PROCESSES: dict[str, type[app_settings.Settings]] = {
     "api": app_settings.ApiSettings,
     "worker": app_settings.WorkerSettings,
@@ -63,6 +63,17 @@ def test_every_setting_of_an_operator_reaches_the_environment() -> None:
     assert set(in_role()) == of_operators() | (DERIVED - {"colour"})
     for name in of_operators() - OTHER_VALUE:
         assert in_role()[name] == f"{{{{ app_stack_{name} }}}}"
+
+
+@pytest.mark.parametrize(
+    ("setting", "parameter", "expected"),
+    [("", None, ""), ("", "AKIAMADEUP", "AKIAMADEUP"), ("set", "AKIAMADEUP", "set"), ("set", None, "set")],
+)
+def test_who_logs_in_to_the_mail_server_may_stand_in_ssm(
+    deploy: Deploy, setting: str, parameter: str | None, expected: str
+) -> None:
+    run = deploy(app_stack_smtp_username=setting, parameters={"smtp/username": parameter})
+    assert environment(run)["APP_SMTP_USERNAME"] == expected
 
 
 def test_every_setting_of_the_environment_is_read_by_the_application(first: Deployment) -> None:

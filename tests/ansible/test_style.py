@@ -47,8 +47,9 @@ HIDDEN = {
         "certificate | Read what fits what",
         "credentials | Read every parameter below the environment's path",
         "credentials | Name them",
-        "state | Read what is on the host",
+        "look | Read what is on the host",
         "render | Write the secrets",
+        "roll | Have the migrator made by the database's master user",
     },
     "credential_rotation": {
         "renew | Ask the host what its live slot knows",
@@ -67,7 +68,7 @@ KEYWORDS = {
     "name", "when", "register", "loop", "loop_control", "until", "retries", "delay", "timeout", "vars",
     "tags", "notify", "listen", "environment", "changed_when", "failed_when", "check_mode", "no_log", "diff",
     "delegate_to", "delegate_facts", "become", "run_once", "throttle", "module_defaults",
-    "block", "rescue", "always",
+    "block", "rescue", "always", "ignore_unreachable",
 }  # fmt: skip
 
 Task = dict[str, Any]
@@ -202,7 +203,9 @@ def test_exactly_the_tasks_with_secrets_hide_their_output(role: str) -> None:
     assert hidden == HIDDEN.get(role, set())
     for path, task in all_tasks(role):
         own = {key: value for key, value in task.items() if key not in ("block", "rescue", "always", "when")}
-        if re.search(r"__app_stack_(credentials|parameters(?!\.keys)|secret_files)\b", str(own.values())):
+        if re.search(
+            r"__app_stack_(credentials|parameters(?!\.keys)|secret_files|master)\b", str(own.values())
+        ):
             assert task.get("no_log") is True, f"{path.name}: {task['name']}"
         if task.get("no_log") and module(task) in ("copy", "template"):
             assert task.get("diff") is False, f"{path.name}: {task['name']}: --diff would show it"

@@ -56,6 +56,8 @@ questions = {
     "owns": "SELECT pg_has_role(relowner, 'MEMBER') FROM pg_class WHERE relname = 'tasks'",
     "may empty": "SELECT has_table_privilege('tasks', 'TRUNCATE')",
     "may migrate": "SELECT has_table_privilege('alembic_version', 'UPDATE')",
+    "is a superuser's": "SELECT rolsuper FROM pg_roles JOIN pg_class ON relowner = pg_roles.oid"
+    " WHERE relname = 'tasks'",
     "is powerful": "SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user",
 }
 with Database(settings.load(settings.WorkerSettings), pool_size=1).connection() as connection:

@@ -1,6 +1,7 @@
 """Real parts on this machine: containers of the project's own images, and the application's processes."""
 
 import contextlib
+import json
 import os
 import secrets
 import signal
@@ -120,6 +121,30 @@ class Machine:
         self.processes.append(Process(popen, log))
         return self.processes[-1]
 
+    def run(self, module: str, given: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """`python -m app.<module>` to its end, with this on its standard input."""
+        over = {f"APP_{name}": value for name, value in settings.items()}
+        command = [sys.executable, "-m", f"app.{module}"]
+        return subprocess.run(
+            command,
+            env=self.environment | over,
+            cwd=ROOT,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    @property
+    def master_password(self) -> str:
+        """Of the server's master user, who is `postgres` as RDS has it."""
+        return (self.directory / "master_password").read_text()
+
+    @property
+    def master(self) -> str:
+        """The master user, as a deployment tells it to app.db.migrator."""
+        return json.dumps({"username": "postgres", "password": self.master_password})
+
     def end_all(self, since: int = 0) -> None:
         """Ends what was started, the newest first."""
         for process in reversed(self.processes[since:]):
@@ -177,12 +202,14 @@ class Machine:
         )  # fmt: skip
 
     def wait_ready(self) -> None:
-        """Until both answer."""
+        """Until both answer: PostgreSQL over TLS, as everybody but its own administrator meets it."""
+        listens = ("docker", "exec", self.postgres.name, "pg_isready", "--quiet", "--host=127.0.0.1")
 
         def answers() -> bool:
             try:
-                return self.sql("SELECT 1") == [(1,)] and "PONG" in self.redis_cli("ping")
-            except (psycopg2.OperationalError, AssertionError):
+                run(*listens, f"--port={self.postgres.inner_port}")
+                return self.superuser("SELECT 1") == "1" and "PONG" in self.redis_cli("ping")
+            except AssertionError:
                 return False
 
         eventually(answers, seconds=60, what="PostgreSQL and Redis")
@@ -238,7 +265,7 @@ def start_postgres(directory: Path, suffix: str, *, host_network: bool) -> Conta
     data.mkdir()
     for name in ("tls.key", "tls.pem"):
         (data / name).write_bytes((directory / name).read_bytes())
-    (data / "migrator_password").write_text((directory / "secrets" / "app_migrator_password").read_text())
+    (data / "master_password").write_text((directory / "master_password").read_text())
     port, inner_port, network = networking(host_network, 5432)
     name = f"steadfast-test-postgres-{suffix}"
     run("docker", "run", "--detach", "--name", name, *network, "--env", f"PGPORT={inner_port}",
@@ -281,6 +308,7 @@ def machine(directory: Path, *, host_network: bool = False) -> Iterator[Machine]
     for name in ("migrator", "database", "redis"):
         (directory / "secrets" / f"app_{name}_password").write_text(secrets.token_hex(16))
     (directory / "secrets" / "app_operator_token").write_text(secrets.token_hex(16))
+    (directory / "master_password").write_text(secrets.token_hex(16))
     make_certificates(directory)
     suffix = f"{os.getpid()}-{secrets.token_hex(3)}"
     made: list[str] = []
@@ -292,6 +320,8 @@ def machine(directory: Path, *, host_network: bool = False) -> Iterator[Machine]
         found = Machine(directory, postgres, redis, _environment(directory, postgres, redis))
         try:
             found.wait_ready()
+            owner = found.run("db.migrator", found.master)
+            assert owner.returncode == 0, owner.stderr
             assert found.start("db.migrate").popen.wait(60) == 0, found.processes[0].log.read_text()
             yield found
         finally:

@@ -1,5 +1,14 @@
 # Prints what the host has, one fact a line, in words that `vars/main.yml` can compare with what it wants:
-#   directory MODE OWNER PATH · file MODE OWNER SHA256 PATH · link PATH TARGET · container SERVICE STATE · state JSON
+#   memory MEBIBYTES · space MEBIBYTES (that are free for DIRECTORY) · listens PORT PROGRAM
+#   directory MODE OWNER PATH · file MODE OWNER SHA256 PATH · link PATH TARGET · state JSON
+#   container SERVICE STATE, and the same container's publishes PORTS
+awk '$1 == "MemTotal:" { print "memory", int($2 / 1024) }' /proc/meminfo
+existing=$DIRECTORY
+until [ -d "$existing" ]; do existing=$(dirname "$existing"); done
+df -Pk "$existing" | awk 'END { print "space", int($4 / 1024) }'
+if command -v ss >/dev/null; then
+  ss -Hltnp | awk '{ sub(/.*:/, "", $4); split($6, words, "\""); print "listens", $4, words[2] ? words[2] : "unknown" }'
+fi
 cd "$DIRECTORY" 2>/dev/null || exit 0
 find . -path ./sockets -prune -o -type d -printf 'directory %m %U %p\n'
 find ./sockets -maxdepth 1 -type d -printf 'directory %m %U %p\n'
@@ -10,7 +19,7 @@ find . -type f -size -1024k -exec sh -c '
 find . -type l -printf 'link %p %l\n'
 if command -v docker >/dev/null; then
   docker ps --all --filter "label=com.docker.compose.project=$PROJECT" \
-    --format 'container {{.Label "com.docker.compose.service"}} {{.State}}'
+    --format 'container {{.Label "com.docker.compose.service"}} {{.State}}{{"\n"}}publishes {{.Ports}}'
 fi
 if [ -s state.json ]; then
   printf 'state '
