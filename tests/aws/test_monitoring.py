@@ -63,8 +63,9 @@ class Account:
             "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
             "LC_ALL": "C.UTF-8",
         }
+        program = Path(sys.executable).parent / "ansible-playbook"
         done = subprocess.run(
-            [Path(sys.executable).parent / "ansible-playbook", "-i", self.play.with_name("hosts.yml"), *arguments, self.play],
+            [program, "-i", self.play.with_name("hosts.yml"), *arguments, self.play],
             cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
