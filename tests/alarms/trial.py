@@ -65,19 +65,14 @@ class Trial:
         self._have_what_aws_has()
         self.stack.host("mkdir", "-p", _DISK)
         self.stack.host("mount", "-t", "tmpfs", "-o", f"size={_DISK_MEGABYTES}m", "tmpfs", _DISK)
-        kept = self.stack.host(
-            "sh", "-c", f"test -e {_CERTIFICATE} && cp -a {_CERTIFICATE} /root/tls.kept && echo kept || :"
-        )
+        self._shell(f"rm -f {_KEPT}; test ! -e {_CERTIFICATE} || cp -a {_CERTIFICATE} {_KEPT}")
         try:
             self.certificate(days=60)
             self._apply_role()
             yield
         finally:
             self.stack.host("umount", _DISK)
-            undo = (
-                f"cp -a /root/tls.kept {_CERTIFICATE} && rm /root/tls.kept" if kept else f"rm {_CERTIFICATE}"
-            )
-            self.stack.host("sh", "-c", undo)
+            self._shell(f"rm {_CERTIFICATE}; test ! -e {_KEPT} || mv {_KEPT} {_CERTIFICATE}")
             self.stack.behave("normal")
             self.stack.await_well()
 
