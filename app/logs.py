@@ -16,6 +16,8 @@ from structlog.typing import EventDict, WrappedLogger
 from app.settings import Settings
 
 _ADDRESS = re.compile(r"([^\s@\"'<>:,;(\[{=])[^\s@\"'<>:,;(\[{=]*@([\w-]+(?:\.[\w-]+)+)")
+# How often API and worker say that they are alive: silence means that lines are lost, or nobody is there.
+ALIVE_INTERVAL_SECONDS = 60
 # Quiet unless something is wrong: what they say at INFO, the tasks' own events say better.
 _CHATTY = ("celery.app.trace", "celery.worker.strategy", "alembic", "kombu", "tornado.access")
 

@@ -1,5 +1,6 @@
 """The ASGI application: its paths, its threads, and one form for everything that goes wrong."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,6 +23,7 @@ from app.errors import (
     NotFound,
     RequestTooLarge,
 )
+from app.logs import ALIVE_INTERVAL_SECONDS
 from app.settings import ApiSettings
 
 log = structlog.get_logger()
@@ -37,7 +39,9 @@ def create_app(settings: ApiSettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.runtime = start(settings)
+        saying = asyncio.create_task(say_alive())
         yield
+        saying.cancel()
         app.state.runtime.close()
 
     app = FastAPI(
@@ -58,6 +62,13 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.exception_handler(RequestValidationError)(_on_invalid_input)
     app.add_middleware(_Edge, release=settings.release)
     return app
+
+
+async def say_alive() -> None:
+    """A line a minute, from within the loop that answers requests."""
+    while True:
+        log.info("api.alive")
+        await asyncio.sleep(ALIVE_INTERVAL_SECONDS)
 
 
 def _answer(error: AppError, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -1,6 +1,6 @@
 """That the worker makes progress: a file for the container's check, a row for /health/ready and alarms.
 
-With each beat what the worker counted is added to the database, too.
+With each beat what the worker counted is added to the database, too; once a minute a line says that it lives.
 """
 
 import threading
@@ -15,6 +15,7 @@ from app.broker import Publisher
 from app.db import repository
 from app.db.session import Database
 from app.errors import BrokerUnavailable, DatabaseUnavailable
+from app.logs import ALIVE_INTERVAL_SECONDS
 from app.services import counting
 
 log = structlog.get_logger()
@@ -38,6 +39,7 @@ class Heartbeat:
         self._file = file
         self._ticked_at = time.monotonic()
         self._broker_back_at: float | None = None
+        self._said_at: float | None = None
 
     def tick(self) -> None:
         """Called from within the loop, each second."""
@@ -49,6 +51,7 @@ class Heartbeat:
         while True:
             if self.alive():
                 self._file.touch()
+                self._say()
                 self._note()
                 counting.flush(self._database)
             else:
@@ -69,6 +72,12 @@ class Heartbeat:
         if self._broker_back_at is None:
             self._broker_back_at = now
         return now - self._broker_back_at < _RECONNECT_SECONDS
+
+    def _say(self) -> None:
+        now = time.monotonic()
+        if self._said_at is None or now - self._said_at >= ALIVE_INTERVAL_SECONDS:
+            self._said_at = now
+            log.info("worker.alive")
 
     def _note(self) -> None:
         try:

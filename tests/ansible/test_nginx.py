@@ -133,7 +133,7 @@ def test_each_port_leads_where_it_should_and_nowhere_else(front: Front) -> None:
     wanted = {
         front.page: {"= /", "= /notify/", "/task_status/"},
         API: {"= /notify/", "/task_status/", "= /openapi.json", OPERATORS},
-        HEALTH: {"= /", "= /ready", "= /metrics"},
+        HEALTH: {"= /", "= /ready", "= /metrics", "= /nginx_status"},
     }
     for port, locations in wanted.items():
         assert [d.words for d in front.locations(port)["/"]] == CLOSED, port

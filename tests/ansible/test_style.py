@@ -21,6 +21,7 @@ WITHOUT_STEPS = {"smoke_test": "four tasks that make sense only together"}
 # Entries of a table of contents that are no import.
 OTHER_ENTRIES = {
     ("cloudwatch_agent", "meta"): "ends the role where it is switched off",
+    ("app_metrics", "meta"): "ends the role where it is switched off",
     ("app_release", "include_tasks"): "all of it runs where the images are built, the host or the controller",
     ("aws_environment", "block"): "one rescue says what AWS's refusals mean, whichever step they stop",
     ("cloudwatch_agent", "include_tasks"): "a play that changes nothing skips one line instead of eight",

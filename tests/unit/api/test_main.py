@@ -1,11 +1,14 @@
 """Whatever is wrong is answered in the one form, by its name, and reaches nothing behind the endpoint."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from app.api import main
 from app.errors import (
     DatabaseUnavailable,
     IdempotencyKeyInUse,
@@ -221,3 +224,18 @@ def test_while_accepted_work_waits_for_too_long_only_the_smoke_test_is_accepted(
     assert api.submitted == []
     assert api.client.post("/notify/", json={"email": "smoke@example.com"}).status_code == 202
     assert [one.recipient for one in api.submitted] == ["smoke@example.com"]
+
+
+def test_once_a_minute_it_says_that_it_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(main.asyncio, "sleep", sleep)
+    with capture_logs() as lines, pytest.raises(asyncio.CancelledError):
+        asyncio.run(main.say_alive())
+    assert waited == [60, 60, 60]
+    assert [line["event"] for line in lines] == ["api.alive"] * 3

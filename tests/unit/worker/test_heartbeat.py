@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from app.errors import BrokerUnavailable, DatabaseUnavailable
 from app.worker import heartbeat as module
@@ -92,3 +93,27 @@ def test_the_database_away_does_not_stop_the_beat(tmp_path: Path) -> None:
     stop.set()
     beat.run(stop)
     assert (tmp_path / "alive").exists()
+
+
+def test_a_worker_that_is_alive_says_so_once_a_minute(clock: Clock, tmp_path: Path) -> None:
+    beat, _ = made(tmp_path)
+    stop = threading.Event()
+    stop.set()
+    with capture_logs() as lines:
+        for _ in range(36):
+            beat.tick()
+            beat.run(stop)
+            clock.now += 5
+    assert [line["event"] for line in lines].count("worker.alive") == 3
+
+
+def test_a_worker_that_is_stuck_says_nothing_of_the_kind(clock: Clock, tmp_path: Path) -> None:
+    beat, _ = made(tmp_path)
+    clock.now += 20
+    beat.alive()
+    clock.now += 100
+    stop = threading.Event()
+    stop.set()
+    with capture_logs() as lines:
+        beat.run(stop)
+    assert [line["event"] for line in lines] == ["worker.stuck"]

@@ -1,0 +1,109 @@
+"""Every alarm, in the order in which things are broken: OK while all is well, ALARM when it is caused."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from tests.alarms.evaluator import State
+from tests.alarms.trial import (
+    HEARTBEAT_SECONDS,
+    LOGS_ARRIVE_SECONDS,
+    OLDEST_DUE_SECONDS,
+    QUEUE_DEPTH,
+    Trial,
+    now,
+)
+from tests.chaos.stack import eventually
+
+# What the proof of each is worth (report.py).
+CLASSES = {
+    "not-ready": "a", "no-worker": "a", "queue-depth": "a", "oldest-due-task": "a", "failed-tasks": "a",
+    "certificate-expiry": "a", "server-errors": "b", "log-heartbeat-api": "b", "log-heartbeat-worker": "b",
+    "disk-full": "b", "memory-full": "b", "instance-check": "c", "database-cpu": "c", "database-memory": "c",
+    "database-connections": "c", "database-storage": "c", "mail-bounces": "c", "mail-complaints": "c",
+}  # fmt: skip
+WELL = {
+    "instance-check": 0, "database-cpu": 12, "database-memory": 200e6, "database-connections": 14,
+    "database-storage": 18e9, "mail-bounces": 0.01, "mail-complaints": 0,
+}  # fmt: skip
+ILL = {
+    "instance-check": 1, "database-cpu": 97, "database-memory": 20e6, "database-connections": 78,
+    "database-storage": 1e9, "mail-bounces": 0.07, "mail-complaints": 0.002,
+}  # fmt: skip
+# Seconds after which a worker that says nothing is not counted among the living.
+WORKER_SILENT_SECONDS = 30
+
+
+def test_while_all_is_well_no_alarm_rings(trial: Trial) -> None:
+    begin = now() - timedelta(seconds=HEARTBEAT_SECONDS)
+    trial.await_heartbeats(begin)
+    assert trial.submit(2) == [202, 202]
+    assert trial.tell() == 0
+    trial.agent.put()
+    trial.put_of_aws(WELL)
+    time.sleep(LOGS_ARRIVE_SECONDS)
+    trial.filters.put(begin)
+    trial.note_before(CLASSES, begin)
+    assert trial.states() == dict.fromkeys(CLASSES, State.OK)
+    assert {trial.named(name) for name in CLASSES} == set(trial.alarms), "each alarm is proven"
+
+
+def test_mails_that_are_refused(trial: Trial) -> None:
+    begin, failed = now(), trial.figure("steadfast_tasks_failed_total")
+    with trial.stack.mail_server("refuse"):
+        trial.submit(3)
+        eventually(
+            lambda: trial.figure("steadfast_tasks_failed_total") == failed + 3,
+            seconds=30, what="three tasks failed, and were counted",
+        )  # fmt: skip
+    assert trial.tell() == 0
+    assert trial.note_after("failed-tasks", "a mail server that refuses", begin) == State.ALARM
+
+
+def test_a_certificate_that_ends_soon(trial: Trial) -> None:
+    begin = now()
+    trial.certificate(days=5)
+    trial.tell()
+    trial.certificate(days=60)
+    assert trial.note_after("certificate-expiry", "a certificate of five days", begin) == State.ALARM
+
+
+def test_a_host_that_is_full(trial: Trial) -> None:
+    begin = now()
+    with trial.disk_filled(), trial.memory_filled():
+        trial.agent.put()
+    assert trial.note_after("disk-full", "a small disk, filled", begin) == State.ALARM
+    assert trial.note_after("memory-full", "a process that takes memory", begin) == State.ALARM
+
+
+def test_what_only_aws_can_measure(trial: Trial) -> None:
+    begin = now()
+    trial.put_of_aws(ILL)
+    for name in ILL:
+        assert trial.note_after(name, "a point put by the test", begin) == State.ALARM, name
+
+
+def test_a_worker_and_then_an_api_that_stand_still(trial: Trial) -> None:
+    with trial.stack.frozen("worker"):
+        worker_at = now()
+        trial.submit(QUEUE_DEPTH + 3)
+        time.sleep(max(WORKER_SILENT_SECONDS, OLDEST_DUE_SECONDS) + 2)
+        assert trial.tell() == 0
+        for name in ("no-worker", "queue-depth", "oldest-due-task"):
+            assert trial.note_after(name, "the worker frozen", worker_at) == State.ALARM, name
+        with trial.stack.frozen("api"):
+            api_at = now()
+            with ThreadPoolExecutor(4) as pool:
+                answers = [answer for one in pool.map(trial.submit, [1] * 4) for answer in one]
+            assert answers == [503] * 4
+            assert trial.tell() == 1, "it says that the application did not answer"
+            assert trial.note_after("not-ready", "the API frozen", api_at) == State.ALARM
+            # A line that was on its way when they were frozen may still come.
+            silent_from = api_at + timedelta(seconds=LOGS_ARRIVE_SECONDS)
+            time.sleep(max(0.0, HEARTBEAT_SECONDS - (now() - api_at).total_seconds()))
+            trial.filters.put(silent_from)
+            for service, since in (("api", silent_from), ("worker", silent_from)):
+                name = f"log-heartbeat-{service}"
+                assert trial.note_after(name, f"the {service} frozen", since) == State.ALARM, name
+            trial.filters.put(api_at)
+            assert trial.note_after("server-errors", "the API frozen", api_at) == State.ALARM
