@@ -19,7 +19,7 @@ find . -type f -size -1024k -exec sh -c '
 find . -type l -printf 'link %p %l\n'
 if command -v docker >/dev/null; then
   docker ps --all --filter "label=com.docker.compose.project=$PROJECT" \
-    --format 'container {{.Label "com.docker.compose.service"}} {{.State}}{{"\n"}}publishes {{.Ports}}'
+    --format 'container {{.Label "com.docker.compose.service"}} {{.State}}\npublishes {{.Ports}}'
 fi
 if [ -s state.json ]; then
   printf 'state '
