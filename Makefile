@@ -17,7 +17,7 @@ WHICH = $(if $(TASK),--extra-vars "task_operations_task_ids='$(TASK)'") $(if $(S
   $(if $(OLDER_THAN),--extra-vars task_operations_older_than=$(OLDER_THAN)) $(if $(LIMIT),--extra-vars task_operations_limit=$(LIMIT))
 LOCK = uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate $(if $(UPGRADE),--upgrade)
 .DEFAULT_GOAL := help
-.PHONY: help set-up up down check test chaos bench scenario deploy status tasks cancel-tasks retry-tasks replay-tasks smoke-test verify lock format clean
+.PHONY: help set-up up down check test chaos bench scenario deploy status drift tasks cancel-tasks retry-tasks replay-tasks smoke-test verify lock format clean
 
 help: ## Show this
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name words; do printf '  make %-12s %s\n' "$$name" "$$words"; done
@@ -58,6 +58,9 @@ deploy: set-up ## Deploy the application and nothing below it: make deploy ENV=p
 
 status: set-up ## Show containers and readiness: make status ENV=production
 	@$(PLAYBOOK) playbooks/show-status.yml
+
+drift: set-up ## Say what differs from what was deployed, changing nothing: make drift ENV=production
+	@ANSIBLE_DISPLAY_OK_HOSTS=false $(PLAYBOOK) --check --diff playbooks/check-drift.yml
 
 tasks: set-up ## Count and list tasks: make tasks ENV=production STATUS=failed OLDER_THAN=2h LIMIT=20
 	@$(PLAYBOOK) $(WHICH) playbooks/list-tasks.yml
