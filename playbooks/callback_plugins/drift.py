@@ -1,7 +1,7 @@
-"""What playbooks/check-drift.yml says at its end: each thing that differs from what was deployed, and a verdict.
+"""What playbooks/check-drift.yml says at its end: all that differs from what was deployed, and a verdict.
 
-The verdict is the exit code, too: 0 clean, 3 drifted; 2 (a task failed) and 4 (a host did not answer), as ever
-with Ansible, mean that not everything could be looked at. In every other playbook this keeps still.
+The verdict is the exit code, too: 0 clean, 3 drifted; 2 (a task failed) and 4 (a host did not answer), as
+ever with Ansible, mean that not everything could be looked at. In every other playbook this keeps still.
 """
 
 import re
