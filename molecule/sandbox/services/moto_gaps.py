@@ -10,6 +10,7 @@ from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE
+from moto.iam.access_control import IAMRequestBase
 from moto.iam.responses import IamResponse
 from moto.rds.exceptions import DBParameterGroupNotFoundError
 from moto.rds.models import DBInstance, DBParameterGroup, RDSBackend
@@ -82,6 +83,10 @@ def _service_credentials(_: IamResponse) -> ActionResult:
     return ActionResult({"ServiceSpecificCredentials": []})
 
 
+def _take_any_signature(_: IAMRequestBase) -> None:
+    """moto reckons another signature than the caller where a service has paths; permissions are what matters."""
+
+
 def fill() -> None:
     """Puts all of it into moto, in this process."""
     RDSBackend.describe_db_parameter_groups = _find_parameter_groups(RDSBackend.describe_db_parameter_groups)
@@ -89,6 +94,7 @@ def fill() -> None:
     DBInstance.__init__ = _with_speed(DBInstance.__init__)
     EmailIdentity.__init__ = _with_dkim(EmailIdentity.__init__)
     IamResponse.list_service_specific_credentials = _service_credentials
+    IAMRequestBase.check_signature = _take_any_signature
     # The type by which the tags of an elastic address are asked for; moto calls it vpc-elastic-ip.
     EC2_PREFIX_TO_RESOURCE["eipalloc"] = "elastic-ip"
 
