@@ -372,6 +372,14 @@ def test_teardown_leaves_the_last_snapshot_and_its_key_then_nothing(
     assert_nothing_is_left(cloud)
 
 
+def test_a_new_environment_takes_the_old_key_back(cloud: Cloud) -> None:
+    kms = cloud.client("kms")
+    assert kms.describe_key(KeyId=f"alias/{PREFIX}")["KeyMetadata"]["KeyState"] == "PendingDeletion"
+    run = cloud.provision("--tags", "keys")
+    assert run.status == 0, run.output
+    assert kms.describe_key(KeyId=f"alias/{PREFIX}")["KeyMetadata"]["KeyState"] == "Enabled"
+
+
 def assert_untouched(cloud: Cloud, foreign: dict[str, str]) -> None:
     """What was there before, and is somebody else's."""
     ec2 = cloud.client("ec2")
