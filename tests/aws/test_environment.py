@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -349,8 +348,10 @@ def test_teardown_asks_for_the_name(cloud: Cloud, second: tuple[dict[str, str], 
 
 
 def test_teardown_leaves_the_last_snapshot_and_its_key_then_nothing(
-    cloud: Cloud, second: tuple[dict[str, str], Run], foreign: dict[str, str], tmp_path: Path
+    cloud: Cloud, second: tuple[dict[str, str], Run], foreign: dict[str, str]
 ) -> None:
+    # moto takes the policy's condition for met by everybody, so that nobody could put anything there.
+    cloud.client("s3").delete_bucket_policy(Bucket=BUCKET)
     cloud.client("s3").put_object(Bucket=BUCKET, Key="dump", Body=b"a backup")
     run = cloud.teardown(aws_environment_teardown_confirm="production")
     assert run.status == 0, run.output
@@ -369,6 +370,14 @@ def test_teardown_leaves_the_last_snapshot_and_its_key_then_nothing(
     assert cloud.client("kms").describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "PendingDeletion"
     assert_untouched(cloud, foreign)
     assert_nothing_is_left(cloud)
+
+
+def test_a_new_environment_takes_the_old_key_back(cloud: Cloud) -> None:
+    kms = cloud.client("kms")
+    assert kms.describe_key(KeyId=f"alias/{PREFIX}")["KeyMetadata"]["KeyState"] == "PendingDeletion"
+    run = cloud.provision("--tags", "keys")
+    assert run.status == 0, run.output
+    assert kms.describe_key(KeyId=f"alias/{PREFIX}")["KeyMetadata"]["KeyState"] == "Enabled"
 
 
 def assert_untouched(cloud: Cloud, foreign: dict[str, str]) -> None:

@@ -23,6 +23,12 @@ def assert_explained(run: Run, *words: str) -> None:
     assert "Traceback" not in run.output
 
 
+def assert_soon(run: Run) -> None:
+    """Within 15 s, of which what others do on the machine does not count; and it waited for nothing long."""
+    assert run.work_seconds < 15
+    assert run.seconds < 90
+
+
 def vpcs(cloud: Cloud) -> list[str]:
     """The environment's VPCs."""
     filters = [{"Name": "tag:Name", "Values": [PREFIX]}]
@@ -47,27 +53,27 @@ def test_settings_that_cannot_work_are_refused_by_name(
     assert run.status != 0
     assert name in run.told
     assert "nothing was changed" in run.told
-    assert run.seconds < 15
+    assert_soon(run)
 
 
 def test_without_credentials_it_says_where_they_come_from(cloud: Cloud) -> None:
     run = cloud.provision(app_stack_aws_connection={"endpoint_url": cloud.url})
     assert_explained(run, "There are no AWS credentials here", "AWS_PROFILE")
-    assert run.seconds < 15
+    assert_soon(run)
 
 
 def test_expired_credentials_are_called_so(cloud: Cloud) -> None:
     with refusing(cloud.port, "GetCallerIdentity", "ExpiredToken") as url:
         run = cloud.provision(app_stack_aws_connection={"endpoint_url": url} | CREDENTIALS)
     assert_explained(run, "The AWS credentials have expired", "aws sso login")
-    assert run.seconds < 15
+    assert_soon(run)
 
 
 def test_credentials_that_the_region_does_not_take_are_called_so(cloud: Cloud) -> None:
     with refusing(cloud.port, "GetCallerIdentity", "InvalidClientTokenId") as url:
         run = cloud.provision(app_stack_aws_connection={"endpoint_url": url} | CREDENTIALS)
     assert_explained(run, f"does not take these credentials in {REGION}", "aws sts get-caller-identity")
-    assert run.seconds < 15
+    assert_soon(run)
 
 
 def test_a_region_where_nobody_answers_is_named(cloud: Cloud) -> None:
@@ -75,13 +81,13 @@ def test_a_region_where_nobody_answers_is_named(cloud: Cloud) -> None:
     nowhere = {"endpoint_url": f"http://127.0.0.1:{free_port()}"} | CREDENTIALS
     run = cloud.provision(app_stack_aws_region="eu-nowhere-1", app_stack_aws_connection=nowhere)
     assert_explained(run, "AWS does not answer in eu-nowhere-1", "app_stack_aws_region")
-    assert run.seconds < 15
+    assert_soon(run)
 
 
 def test_a_mail_server_without_its_password_is_refused(cloud: Cloud) -> None:
     run = cloud.provision(aws_environment_ses_enabled=False)
     assert_explained(run, "STEADFAST_SMTP_PASSWORD")
-    assert run.seconds < 15
+    assert_soon(run)
     assert vpcs(cloud) == []
 
 
@@ -97,7 +103,7 @@ def test_a_denied_action_is_named_with_the_way_to_allow_it(cloud: Cloud) -> None
     run = cloud.provision(app_stack_aws_connection={"endpoint_url": cloud.url} | theirs)
     requests.post(f"{cloud.url}/moto-api/reset-auth", data=b"inf", timeout=10)
     assert_explained(run, "network | Make the VPC", "may not do that", "operator-policy.json")
-    assert run.seconds < 15
+    assert_soon(run)
     assert vpcs(cloud) == []
 
 
@@ -105,7 +111,7 @@ def test_a_quota_that_is_used_up_is_called_so(cloud: Cloud) -> None:
     with refusing(cloud.port, "CreateVpc", "VpcLimitExceeded") as url:
         run = cloud.provision(app_stack_aws_connection={"endpoint_url": url} | CREDENTIALS)
     assert_explained(run, "A quota of the account is used up", "VpcLimitExceeded")
-    assert run.seconds < 15
+    assert_soon(run)
 
 
 def test_a_name_that_is_taken_is_called_so(cloud: Cloud) -> None:

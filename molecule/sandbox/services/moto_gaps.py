@@ -10,7 +10,9 @@ from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE
+from moto.iam.access_control import IAMRequestBase
 from moto.iam.responses import IamResponse
+from moto.kms.models import KmsBackend
 from moto.rds.exceptions import DBParameterGroupNotFoundError
 from moto.rds.models import DBInstance, DBParameterGroup, RDSBackend
 from moto.server import main
@@ -82,6 +84,19 @@ def _service_credentials(_: IamResponse) -> ActionResult:
     return ActionResult({"ServiceSpecificCredentials": []})
 
 
+def _take_any_signature(_: IAMRequestBase) -> None:
+    """Where a service has paths moto reckons another signature than the caller; permissions are what counts."""
+
+
+def _by_arn_too(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A key may be named by its ARN, too; here moto knows it by its id alone."""
+
+    def begin(self: KmsBackend, key_id: str, *arguments: Any, **named: Any) -> Any:
+        return call(self, self.get_key_id(key_id), *arguments, **named)
+
+    return begin
+
+
 def fill() -> None:
     """Puts all of it into moto, in this process."""
     RDSBackend.describe_db_parameter_groups = _find_parameter_groups(RDSBackend.describe_db_parameter_groups)
@@ -89,6 +104,10 @@ def fill() -> None:
     DBInstance.__init__ = _with_speed(DBInstance.__init__)
     EmailIdentity.__init__ = _with_dkim(EmailIdentity.__init__)
     IamResponse.list_service_specific_credentials = _service_credentials
+    KmsBackend.schedule_key_deletion = _by_arn_too(KmsBackend.schedule_key_deletion)
+    KmsBackend.cancel_key_deletion = _by_arn_too(KmsBackend.cancel_key_deletion)
+    KmsBackend.enable_key = _by_arn_too(KmsBackend.enable_key)
+    IAMRequestBase.check_signature = _take_any_signature
     # The type by which the tags of an elastic address are asked for; moto calls it vpc-elastic-ip.
     EC2_PREFIX_TO_RESOURCE["eipalloc"] = "elastic-ip"
 
