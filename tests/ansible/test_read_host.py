@@ -24,7 +24,8 @@ def look(tmp_path: Path) -> list[str]:
     stack.joinpath("sockets/1a2b").mkdir()
     stack.joinpath("frontend/live").symlink_to("1a2b")
     stack.joinpath("state.json").write_text('{\n  "live": "blue",\n  "slots": {}\n}\n')
-    answer = 'case "$*" in *project=steadfast*) echo "container nginx running";; esac'
+    # As Docker's client: a line break is written \\n, and replaced before the template is read.
+    answer = """for last; do :; done; case "$*" in *project=steadfast*) printf '%b\\n' "$last";; esac"""
     return told(stack, program(tmp_path, "docker", answer))
 
 
@@ -60,7 +61,8 @@ def test_directories_links_containers_and_state_are_told(look: list[str]) -> Non
     assert f"directory 755 {os.getuid()} ./sockets" in look
     assert not any(".sock" in line for line in look if line.startswith("file")), "sockets come and go"
     assert "link ./frontend/live 1a2b" in look
-    assert "container nginx running" in look
+    assert 'container {{.Label "com.docker.compose.service"}} {{.State}}' in look
+    assert "publishes {{.Ports}}" in look
     assert look[-1] == 'state {  "live": "blue",  "slots": {}}'
 
 
