@@ -45,6 +45,7 @@ PERCENTILES = {"AcceptSecondsP95": "steadfast_accept_seconds", "TaskSecondsP95":
 
 _ADDRESS = ("127.0.0.1", 8501)
 _WAIT_SECONDS = 5
+_NO_CERTIFICATE = "none"
 # An older reading tells of more than a minute, give or take one that was missed.
 _READING_MAX_AGE_SECONDS = 180
 
@@ -122,8 +123,8 @@ def told(now: Reading, before: Reading) -> dict[str, float]:
 
 
 def certificate_days_left(certificate: Path, at: float) -> dict[str, float]:
-    """Until nginx' certificate ends; nothing where there is none."""
-    if not certificate.is_file() or not certificate.stat().st_size:
+    """Until nginx' certificate ends; nothing where the unit has a word in its place."""
+    if certificate.read_text() == _NO_CERTIFICATE:
         return {}
     asked = ["/usr/bin/openssl", "x509", "-noout", "-enddate", "-in", str(certificate)]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603

@@ -17,6 +17,7 @@ from app.services.counting import Figures
 from app.tally import Counter, Tally, Timing
 
 PROGRAM = Path(__file__).parents[3] / "roles" / "app_metrics" / "files" / "app_metrics.py"
+UNIT = PROGRAM.parents[1] / "templates" / "app-metrics.service.j2"
 # nginx' own page, as its documentation shows it.
 STATUS = """Active connections: 291
 server accepts handled requests
@@ -192,9 +193,9 @@ def test_half_a_state_is_none(tmp_path: Path) -> None:
 
 def test_a_certificate_has_so_many_days_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     certificate = tmp_path / "tls.crt"
+    certificate.write_text(program._NO_CERTIFICATE)
     assert program.certificate_days_left(certificate, 0.0) == {}
-    certificate.touch()
-    assert program.certificate_days_left(certificate, 0.0) == {}, "the unit's place for none"
+    assert f"SetCredential=tls.crt:{program._NO_CERTIFICATE}\n" in UNIT.read_text()
     certificate.write_text("no certificate")
     assert program.certificate_days_left(certificate, 0.0) == {}
     assert "openssl cannot read the certificate" in capsys.readouterr().err
@@ -222,6 +223,7 @@ class Minute:
         self.put: list[dict[str, float]] = []
         self.away = False
         self.now = 1_000_000.0
+        (tmp_path / "tls.crt").write_text("none")
         monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
         monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
         monkeypatch.setattr(sys, "argv", ["app_metrics.py", "steadfast/test"])
