@@ -187,7 +187,7 @@ def test_without_credentials_it_says_how_to_go_on(tmp_path: Path) -> None:
     assert done.status != 0
     assert "aws sts get-caller-identity" in done.words
     assert "playbooks/provision-aws.yml" in done.words
-    assert done.seconds < 15
+    assert done.was_quick, done.seconds
     assert done.output.count("WARNING") <= 4, done.output
     assert "Traceback" not in done.output
 
