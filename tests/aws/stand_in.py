@@ -1,7 +1,7 @@
 """A stand-in for what moto never says: a proxy before it that answers one call with AWS's documented error.
 
-It knows the calls of the query protocol (EC2, STS, IAM, RDS), which name their action in the body, and S3's look
-whether a bucket is there.
+It knows the calls of the query protocol (EC2, STS, IAM, RDS), which name their action in the body, and S3's
+look whether a bucket is there.
 """
 
 import http.client
