@@ -85,7 +85,7 @@ def _service_credentials(_: IamResponse) -> ActionResult:
 
 
 def _take_any_signature(_: IAMRequestBase) -> None:
-    """Where a service has paths moto reckons another signature than the caller; permissions are what counts."""
+    """Where a service has paths moto reckons another signature than the caller; permissions count here."""
 
 
 def _by_arn_too(call: Callable[..., Any]) -> Callable[..., Any]:
