@@ -120,7 +120,7 @@ class Evaluator:
         )
 
     def periods(self, alarm: dict[str, Any], at: datetime) -> list[tuple[datetime, datetime]]:
-        """Begin and end of those that are looked at then, oldest first; the one that has begun is not over."""
+        """Those that are looked at then, oldest first; the one that has begun is not over."""
         length = timedelta(seconds=alarm["Period"])
         ends = datetime.fromtimestamp(at.timestamp() // alarm["Period"] * alarm["Period"], UTC)
         count = alarm["EvaluationPeriods"] + _MORE_PERIODS

@@ -186,20 +186,19 @@ class Trial:
         (found,) = [key for key in self.alarms if key == name or key.startswith(f"{name}-i-")]
         return found
 
-    def note_before(self, kinds: Mapping[str, str], begin: datetime, aws_at: datetime) -> None:
-        """How each alarm is while all is well."""
-        for name, kind in kinds.items():
-            alarm = self.alarms[self.named(name)]
-            state, value = self._look(alarm, aws_at=aws_at) if kind == "c" else self._look(alarm, begin=begin)
-            metric = f"{alarm['Namespace']} {alarm['MetricName']}"
-            self._report.seen[name] = Seen(name, kind, "", metric, alarm["Threshold"], value, state)
+    def note_before(self, name: str, kind: str, **when: datetime) -> None:
+        """How an alarm is while all is well, since then (`begin`) or over its own periods (`aws_at`)."""
+        alarm = self.alarms[self.named(name)]
+        state, value = self._look(alarm, **when)
+        metric = f"{alarm['Namespace']} {alarm['MetricName']}"
+        self._report.seen[name] = Seen(name, kind, "", metric, alarm["Threshold"], value, state)
 
     def states(self) -> dict[str, State]:
         """As they were noted before."""
         return {name: seen.before for name, seen in self._report.seen.items()}
 
     def note_after(self, name: str, caused_by: str, **when: datetime) -> State:
-        """How one is since it was caused to ring (`begin`), or over its own periods (`aws_at`)."""
+        """The same when it was caused to ring."""
         seen = self._report.seen[name]
         seen.caused_by = caused_by
         seen.after, seen.value_after = self._look(self.alarms[self.named(name)], **when)
