@@ -5,7 +5,9 @@
 It applies the role aws_monitoring with thresholds that are reached in seconds, looks at all alarms while the
 stack is well, breaks one thing after another, and looks again. The values are read back from what moto
 stores, and evaluated by a stand-in, for moto evaluates nothing: all that came since a fault counts as one
-period, and that alone decides. What periods, missing values and M of N mean is in tests/unit/alarms.
+period, and that alone decides, so that nobody waits for five minutes. Only what is AWS's own, where the test
+puts the points, is looked at over the alarm's own periods. What missing values and M of N mean is in
+tests/unit/alarms.
 """
 
 from collections.abc import Iterator

@@ -6,8 +6,8 @@ is evaluated is read back through the API: the alarm by DescribeAlarms, its valu
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -119,15 +119,17 @@ class Evaluator:
             for metric in page["Metrics"]
         )
 
-    def state(self, alarm: dict[str, Any], at: datetime) -> State:
-        """The state at a moment, over the alarm's own periods."""
-        rule = Rule.of(alarm)
-        period = timedelta(seconds=alarm["Period"])
-        # The period that has begun is not over.
-        newest = datetime.fromtimestamp(at.timestamp() // alarm["Period"] * alarm["Period"], at.tzinfo)
-        begins = [newest - period * back for back in range(rule.evaluation_periods + _MORE_PERIODS, 0, -1)]
-        values = [self.value(alarm, begin, begin + period) for begin in begins]
-        return judge(rule, values, State(alarm["StateValue"]))
+    def periods(self, alarm: dict[str, Any], at: datetime) -> list[tuple[datetime, datetime]]:
+        """Those that are looked at then, oldest first; the one that has begun is not over."""
+        length = timedelta(seconds=alarm["Period"])
+        ends = datetime.fromtimestamp(at.timestamp() // alarm["Period"] * alarm["Period"], UTC)
+        count = alarm["EvaluationPeriods"] + _MORE_PERIODS
+        return [(ends - length * back, ends - length * (back - 1)) for back in range(count, 0, -1)]
+
+    def state(self, alarm: dict[str, Any], at: datetime) -> tuple[State, float | None]:
+        """The state at a moment, over the alarm's own periods, and the newest value."""
+        values = [self.value(alarm, begin, end) for begin, end in self.periods(alarm, at)]
+        return judge(Rule.of(alarm), values, State(alarm["StateValue"])), values[-1]
 
     def state_within(
         self, alarm: dict[str, Any], begin: datetime, end: datetime
@@ -136,7 +138,6 @@ class Evaluator:
 
         So that nobody waits for minutes: whether enough periods are bad is `judge`'s part, and tested there.
         """
-        rule = Rule.of(alarm)
-        short = Rule(rule.comparison, rule.threshold, 1, 1, rule.missing)
+        rule = replace(Rule.of(alarm), evaluation_periods=1, datapoints_to_alarm=1)
         value = self.value(alarm, begin, end)
-        return judge(short, [value], State(alarm["StateValue"])), value
+        return judge(rule, [value], State(alarm["StateValue"])), value

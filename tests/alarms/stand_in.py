@@ -77,9 +77,10 @@ class Agent:
 
 def matches(pattern: str, line: str) -> bool:
     """Whether a log line is what a filter's JSON pattern means: conditions, all of which must hold."""
-    assert re.fullmatch(r"\{ (\(?[^()]+\)?)( && \(?[^()]+\)?)* \}", pattern), pattern
-    conditions = _CONDITION.findall(pattern)
-    assert len(conditions) == pattern.count("$."), pattern
+    parts = pattern.removeprefix("{ ").removesuffix(" }").split(" && ")
+    found = [_CONDITION.fullmatch(part.removeprefix("(").removesuffix(")")) for part in parts]
+    conditions = [one.groups() for one in found if one]
+    assert len(conditions) == len(parts), f"{pattern}: unknown here"
     try:
         fields = json.loads(line)
     except ValueError:

@@ -121,6 +121,10 @@ class Trial:
         )
         return int(shown)
 
+    def tell_all(self) -> None:
+        """Until the application answers, which on a machine with much to do may be the second time."""
+        eventually(lambda: self.tell() == 0, seconds=60, what="the application told its figures")
+
     def submit(self, count: int) -> list[int]:
         """So many tasks at the API's port, at once: what each was answered."""
         url, recipient = f"{self.stack.api}/notify/", f"alarms-{time.time_ns()}@example.com"
@@ -165,12 +169,15 @@ class Trial:
         finally:
             self.stack.host("systemctl", "stop", "memory-filled.service", check=False)
 
-    def put_of_aws(self, values: Mapping[str, float]) -> None:
-        """Points of AWS's own metrics, by the alarm's name, with the alarm's dimensions."""
+    def put_of_aws(self, values: Mapping[str, float], at: datetime) -> None:
+        """Points of AWS's own metrics, by the alarm's name, in each period that is looked at then."""
         for name, value in values.items():
             alarm = self.alarms[self.named(name)]
             point = {"MetricName": alarm["MetricName"], "Dimensions": alarm["Dimensions"], "Value": value}
-            self.cloudwatch.put_metric_data(Namespace=alarm["Namespace"], MetricData=[point])
+            self.cloudwatch.put_metric_data(
+                Namespace=alarm["Namespace"],
+                MetricData=[point | {"Timestamp": begin} for begin, _ in self.evaluator.periods(alarm, at)],
+            )
 
     # -- what is seen
 
@@ -179,29 +186,33 @@ class Trial:
         (found,) = [key for key in self.alarms if key == name or key.startswith(f"{name}-i-")]
         return found
 
-    def note_before(self, kinds: Mapping[str, str], begin: datetime) -> None:
-        """How each alarm is while all is well."""
-        for name, kind in kinds.items():
-            alarm = self.alarms[self.named(name)]
-            state, value = self._look(alarm, begin)
-            metric = f"{alarm['Namespace']} {alarm['MetricName']}"
-            self._report.seen[name] = Seen(name, kind, "", metric, alarm["Threshold"], value, state)
+    def note_before(self, name: str, kind: str, **when: datetime) -> None:
+        """How an alarm is while all is well, since then (`begin`) or over its own periods (`aws_at`)."""
+        alarm = self.alarms[self.named(name)]
+        state, value = self._look(alarm, **when)
+        metric = f"{alarm['Namespace']} {alarm['MetricName']}"
+        self._report.seen[name] = Seen(name, kind, "", metric, alarm["Threshold"], value, state)
 
     def states(self) -> dict[str, State]:
         """As they were noted before."""
         return {name: seen.before for name, seen in self._report.seen.items()}
 
-    def note_after(self, name: str, caused_by: str, begin: datetime) -> State:
-        """How one is since it was caused to ring."""
+    def note_after(self, name: str, caused_by: str, **when: datetime) -> State:
+        """The same when it was caused to ring."""
         seen = self._report.seen[name]
         seen.caused_by = caused_by
-        seen.after, seen.value_after = self._look(self.alarms[self.named(name)], begin)
+        seen.after, seen.value_after = self._look(self.alarms[self.named(name)], **when)
         return seen.after
 
-    def _look(self, alarm: dict[str, Any], begin: datetime) -> tuple[State, float | None]:
+    def _look(
+        self, alarm: dict[str, Any], *, begin: datetime | None = None, aws_at: datetime | None = None
+    ) -> tuple[State, float | None]:
         """By the stand-in, which leaves the state with the alarm, as CloudWatch does."""
-        # A point of this very second would not be among those before now.
-        state, value = self.evaluator.state_within(alarm, begin, now() + timedelta(seconds=1))
+        if begin:
+            # A point of this very second would not be among those before now.
+            state, value = self.evaluator.state_within(alarm, begin, now() + timedelta(seconds=1))
+        else:
+            state, value = self.evaluator.state(alarm, aws_at or now())
         self.cloudwatch.set_alarm_state(
             AlarmName=alarm["AlarmName"], StateValue=state, StateReason="the stand-in's evaluation"
         )
