@@ -1,4 +1,4 @@
-"""Deployments that the tests ask about: every inventory, both log drivers, every moment of a host's life."""
+"""Deployments that the tests ask about: with TLS and without, both log drivers, every moment of a host's life."""
 
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,12 @@ from tests.ansible.rendering import Deployment
 INVENTORIES: dict[str, dict[str, Any]] = {
     "sandbox": {"environment": "sandbox"},
     "production": {"environment": "production"},
-    "production with local logs": {"environment": "production", "app_stack_log_driver": "local"},
+    "production with local logs behind another's TLS": {
+        "environment": "production",
+        "app_stack_log_driver": "local",
+        "app_stack_domain_name": "",
+        "app_stack_plain_http_allowed": True,
+    },
 }
 MOMENTS = (
     "first release",

@@ -40,6 +40,7 @@ FILLED_IN = {
         "app_stack_mail_from": "tasks@steadfast.internal",
         "app_stack_smoke_test_recipient": "operations@steadfast.internal",
         "app_stack_smtp_username": "mail user",
+        "app_stack_domain_name": "tasks.steadfast.internal",
     },
     "sandbox": {},
 }

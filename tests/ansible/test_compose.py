@@ -12,6 +12,7 @@ from tests.ansible.conftest import Deploy
 from tests.ansible.rendering import PASSWORDS, ROOT, Deployment, read_yaml
 
 PUBLISHED = ["80:8080", "8000:8000", "8501:8501", "5555:5555"]
+WITH_TLS = ["80:8080", "443:8443", "8000:8000", "8501:8501", "5555:5555"]
 # The secrets that each kind of service reads, and no other.
 SECRETS = {
     "api": {"app_database_password", "app_operator_token", "app_redis_password"},
@@ -116,9 +117,11 @@ def test_images_are_named_by_release_or_by_input(deployment: Deployment) -> None
         assert "build" not in service, f"{name}: images are made by app_release, not by Compose"
 
 
-def test_only_nginx_publishes_and_exactly_four_ports(deployment: Deployment) -> None:
+def test_only_nginx_publishes_and_443_only_with_a_certificate(deployment: Deployment) -> None:
     assert {name for name, service in deployment.services.items() if "ports" in service} == {"nginx"}
-    assert deployment.services["nginx"]["ports"] == PUBLISHED
+    has_tls = deployment.value("{{ app_stack_domain_name != '' }}")
+    assert has_tls == (not deployment.value("{{ app_stack_plain_http_allowed }}"))
+    assert deployment.services["nginx"]["ports"] == (WITH_TLS if has_tls else PUBLISHED)
 
 
 def test_networks_separate_the_front_door_from_the_rest(deployment: Deployment) -> None:

@@ -12,7 +12,9 @@ from tests.ansible.conftest import Deploy
 from tests.ansible.nginx_syntax import Directive, parse, walk
 from tests.ansible.rendering import PASSWORDS, Deployment
 
-PAGE, API, HEALTH, FLOWER = "8080", "8000", "8501", "5555"
+API, HEALTH, FLOWER = "8000", "8501", "5555"
+# The page's own port is one of these; with TLS the first leads to the second.
+PLAIN, TLS = "8080", "8443"
 FILES = ("nginx", "errors", "tasks")
 
 
@@ -23,6 +25,16 @@ class Front(NamedTuple):
     main: list[Directive]
     errors: list[Directive]
     tasks: list[Directive]
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether there is, or will be, a certificate."""
+        return bool(self.deployment.value("{{ __app_stack_tls }}"))
+
+    @property
+    def page(self) -> str:
+        """The port of the page."""
+        return TLS if self.has_tls else PLAIN
 
     def all(self, name: str) -> list[Directive]:
         """Every directive of that name in all files."""
@@ -51,7 +63,8 @@ def front(first: Deployment) -> Front:
 def test_each_published_port_has_its_server(front: Front) -> None:
     published = {port.split(":")[1] for port in front.deployment.services["nginx"]["ports"]}
     servers = [d for d in front.all("server") if d.block]
-    assert {d.arguments[0] for d in front.all("listen")} == published == {PAGE, API, HEALTH, FLOWER}
+    expected = {front.page, API, HEALTH, FLOWER} | ({PLAIN} if front.has_tls else set())
+    assert {d.arguments[0] for d in front.all("listen")} == published == expected
     assert len(servers) == len(published)
 
 
@@ -118,7 +131,7 @@ OPERATORS = "~ ^/tasks(/[a-z]+)?$"
 
 def test_each_port_leads_where_it_should_and_nowhere_else(front: Front) -> None:
     wanted = {
-        PAGE: {"= /", "= /notify/", "/task_status/"},
+        front.page: {"= /", "= /notify/", "/task_status/"},
         API: {"= /notify/", "/task_status/", "= /openapi.json", OPERATORS},
         HEALTH: {"= /", "= /ready", "= /metrics"},
     }
@@ -133,7 +146,7 @@ def test_each_port_leads_where_it_should_and_nowhere_else(front: Front) -> None:
 
 def test_nobody_is_led_from_an_address_to_the_one_with_a_slash(front: Front) -> None:
     # nginx redirects there by itself, and a client makes a GET of its POST on the way.
-    for port in (PAGE, API):
+    for port in (front.page, API):
         locations = front.locations(port)
         for path in [match.removeprefix("= ") for match in locations if re.match(r"(= )?/\w+/$", match)]:
             assert [d.words for d in locations.get(f"= {path.rstrip('/')}", [])] == CLOSED, f"{port}{path}"
@@ -142,7 +155,7 @@ def test_nobody_is_led_from_an_address_to_the_one_with_a_slash(front: Front) -> 
 def test_every_way_to_submit_is_limited(front: Front) -> None:
     limit = front.deployment.value("{{ app_stack_client_posts_per_minute }}")
     wanted = ["limit_req", "zone=posts", f"burst={limit}", "nodelay"]
-    for port in (PAGE, API):
+    for port in (front.page, API):
         assert wanted in [d.words for d in front.locations(port)["= /notify/"]], port
     zones = {d.arguments[1].split(":")[0]: d.arguments for d in front.all("limit_req_zone")}
     assert f"rate={limit}r/m" in zones["zone=posts"]
@@ -151,9 +164,9 @@ def test_every_way_to_submit_is_limited(front: Front) -> None:
 
 
 def test_operators_have_their_paths_on_the_ports_that_are_not_the_worlds(front: Front) -> None:
-    for port in (PAGE, API, HEALTH, FLOWER):
+    for port in (front.page, API, HEALTH, FLOWER):
         assert (OPERATORS in front.locations(port)) == (port == API), port
-    assert "tasks" not in " ".join(front.locations(PAGE)).replace("task_status", "")
+    assert "tasks" not in " ".join(front.locations(front.page)).replace("task_status", "")
     block = [d.words for d in front.locations(API)[OPERATORS]]
     assert ["proxy_pass", "http://api"] in block
     assert ["limit_req", "zone=operators", "burst=20", "nodelay"] in block, "guessing the token is slow"
@@ -225,7 +238,7 @@ def test_the_password_of_flower_is_kept_as_a_slow_hash(first: Deployment) -> Non
 
 
 def test_errors_are_the_same_everywhere_that_the_api_answers(front: Front) -> None:
-    for port in (PAGE, API, HEALTH):
+    for port in (front.page, API, HEALTH):
         assert ["include", "/etc/steadfast/errors.conf"] in [d.words for d in front.server(port)], port
     # The API's own answers, with their own bodies, pass.
     assert not front.all("proxy_intercept_errors")

@@ -24,7 +24,7 @@ def test_filled_in_inventories_pass(first: Deployment) -> None:
 
 def test_production_as_committed_is_refused_by_name(deploy: Deploy) -> None:
     committed = variables_of_inventory("production")
-    names = ("app_stack_mail_from", "app_stack_smoke_test_recipient")
+    names = ("app_stack_mail_from", "app_stack_smoke_test_recipient", "app_stack_domain_name")
     stopped = refusals(deploy(**{name: committed[name] for name in names}))
     assert [message.split()[0] for message in stopped] == list(names)
 
@@ -35,6 +35,11 @@ def test_production_as_committed_is_refused_by_name(deploy: Deploy) -> None:
         ({"app_stack_mail_from": "nobody"}, "app_stack_mail_from"),
         ({"app_stack_mail_from": "two words@steadfast.test"}, "app_stack_mail_from"),
         ({"app_stack_smoke_test_recipient": ""}, "app_stack_smoke_test_recipient"),
+        ({"app_stack_domain_name": ""}, "app_stack_domain_name"),
+        ({"app_stack_domain_name": "https://tasks.steadfast.internal"}, "app_stack_domain_name"),
+        ({"app_stack_domain_name": "tasks"}, "app_stack_domain_name"),
+        ({"app_stack_domain_name": "203.0.113.10"}, "app_stack_domain_name"),
+        ({"app_stack_certificate_key_path": "tls.key"}, "app_stack_certificate_path"),
         ({"app_stack_client_posts_per_minute": 0}, "app_stack_client_posts_per_minute"),
         ({"app_stack_database_timeout_seconds": 4}, "app_stack_lease_seconds"),
         ({"app_stack_smtp_timeout_seconds": 300}, "app_stack_task_timeout_seconds"),

@@ -31,6 +31,7 @@ WITHOUT_HEAD = {
 # Exactly these tasks hide their output, because it holds a secret or what one can be found from.
 HIDDEN = {
     "app_stack": {
+        "certificate | Read what fits what",
         "credentials | Read every parameter below the environment's path",
         "credentials | Name them",
         "state | Read what is on the host",

@@ -1,24 +1,23 @@
 """The deployed stack as its users have it: its addresses, a browser, the mailbox, raw sockets.
 
 The addresses are the variables E2E_*_URL; by default they are the sandbox's on this
-machine. All traffic goes to 127.0.0.1.
+machine. Where they are https, E2E_CA_PATH names the file of an authority that this machine
+does not know. All traffic goes to 127.0.0.1.
 """
 
 import os
 import re
 import secrets
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.e2e.deployed import RawAnswer, Stack, Visit
+from tests.e2e.deployed import RawAnswer, Stack, Trust, Visit
 
 # The browser runs as root in CI, and asks nobody but the page.
 CHROMIUM_ARGUMENTS = [
@@ -51,6 +50,12 @@ def stack() -> Stack:
 
 
 @pytest.fixture(scope="session")
+def trust() -> Trust:
+    path = os.environ.get("E2E_CA_PATH")
+    return Trust(Path(path) if path else None)
+
+
+@pytest.fixture(scope="session")
 def flower_password() -> str:
     password = os.environ.get("E2E_FLOWER_PASSWORD")
     assert password, "Set E2E_FLOWER_PASSWORD to the stack's parameter flower/password."
@@ -65,9 +70,9 @@ def operator_token() -> str:
 
 
 @pytest.fixture(scope="session")
-def http() -> Iterator[httpx.Client]:
+def http(trust: Trust) -> Iterator[httpx.Client]:
     """A client that follows nothing and heeds no proxy of the environment."""
-    with httpx.Client(timeout=20, trust_env=False) as client:
+    with httpx.Client(timeout=20, trust_env=False, verify=trust.context()) as client:
         yield client
 
 
@@ -137,16 +142,13 @@ def problem() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def raw() -> Callable[..., RawAnswer]:
+def raw(trust: Trust) -> Callable[..., RawAnswer]:
     """Sends bytes that no client library would; reads until the server closes or nothing comes any more."""
 
     def send(url: str, data: bytes, timeout_seconds: float = 3) -> RawAnswer:
         begun = time.monotonic()
-        parts = urlsplit(url)
-        assert parts.hostname
         received = b""
-        server = (parts.hostname, parts.port or 80)
-        with socket.create_connection(server, timeout=timeout_seconds) as connection:
+        with trust.dial(url, timeout_seconds) as connection:
             connection.sendall(data)
             try:
                 while chunk := connection.recv(65536):
@@ -161,9 +163,11 @@ def raw() -> Callable[..., RawAnswer]:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
+def chromium(trust: Trust) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM_ARGUMENTS)
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=CHROMIUM_ARGUMENTS + trust.browser_arguments()
+        )
         yield browser
         browser.close()
 

@@ -1,7 +1,16 @@
 """What the tests of the deployed stack hold in their hands."""
 
+import base64
 import re
+import socket
+import ssl
 from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from playwright.sync_api import BrowserContext, Page
 
@@ -15,6 +24,34 @@ class Stack:
     health: str
     flower: str
     mailbox: str
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The authorities that certificates are checked against: those of E2E_CA_PATH, or else the machine's."""
+
+    ca_path: Path | None
+
+    def context(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.ca_path)
+
+    def dial(self, url: str, timeout_seconds: float) -> socket.socket:
+        """A connection to the server of an address, with TLS where it says https."""
+        parts = urlsplit(url)
+        assert parts.hostname
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        connection = socket.create_connection((parts.hostname, port), timeout=timeout_seconds)
+        if parts.scheme == "http":
+            return connection
+        return self.context().wrap_socket(connection, server_hostname=parts.hostname)
+
+    def browser_arguments(self) -> list[str]:
+        """Chromium asks no file: it is told the authority's public key, and believes what that has signed."""
+        if not self.ca_path:
+            return []
+        key = x509.load_pem_x509_certificate(self.ca_path.read_bytes()).public_key()
+        pin = sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+        return [f"--ignore-certificate-errors-spki-list={base64.b64encode(pin).decode()}"]
 
 
 @dataclass

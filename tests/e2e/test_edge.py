@@ -2,17 +2,15 @@
 
 import json
 import re
-import socket
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.e2e.deployed import RawAnswer, Stack
+from tests.e2e.deployed import RawAnswer, Stack, Trust
 
 Problem = Callable[..., dict[str, Any]]
 POLICY = {
@@ -51,6 +49,8 @@ def expect_hardened(answer: httpx.Response) -> None:
     assert answer.headers.get_list("referrer-policy") == ["no-referrer"]
     assert not re.search(r"\d", answer.headers["server"]), "the version is nobody's business"
     assert "x-powered-by" not in answer.headers
+    is_told = answer.headers.get_list("strict-transport-security")
+    assert is_told == (["max-age=31536000"] if answer.url.scheme == "https" else [])
 
 
 def assets_of(page: httpx.Response) -> list[str]:
@@ -231,13 +231,12 @@ def test_who_sends_slowly_is_cut_off(raw: Callable[..., RawAnswer], stack: Stack
 
 
 def test_many_who_send_slowly_do_not_keep_the_others_waiting(
-    raw: Callable[..., RawAnswer], stack: Stack, http: httpx.Client
+    trust: Trust, stack: Stack, http: httpx.Client
 ) -> None:
-    parts = urlsplit(stack.page)
     slow = []
     try:
         for _ in range(200):
-            slow.append(socket.create_connection((str(parts.hostname), parts.port or 80), timeout=5))
+            slow.append(trust.dial(stack.page, 5))
             slow[-1].sendall(b"POST /notify/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
         begun = time.monotonic()
         assert http.get(f"{stack.page}/").status_code == 200

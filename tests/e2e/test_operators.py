@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.e2e.deployed import Stack, Visit
+from tests.e2e.deployed import Stack, Trust, Visit
 
 Problem = Callable[..., dict[str, Any]]
 FinalStatus = Callable[[str], dict[str, Any]]
@@ -23,12 +23,15 @@ PATHS = [
 
 
 @pytest.fixture
-def operator(stack: Stack, operator_token: str) -> Any:
+def operator(stack: Stack, trust: Trust, operator_token: str) -> Any:
     """Asks as an operator does; the answer's body."""
 
     def ask(path: str, body: dict[str, Any] | None = None, **query: Any) -> Any:
         with httpx.Client(
-            trust_env=False, timeout=20, headers={"Authorization": f"Bearer {operator_token}"}
+            trust_env=False,
+            verify=trust.context(),
+            timeout=20,
+            headers={"Authorization": f"Bearer {operator_token}"},
         ) as client:
             answer = client.request(
                 "GET" if body is None else "POST", stack.api + path, json=body, params=query
