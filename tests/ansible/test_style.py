@@ -25,6 +25,7 @@ OTHER_ENTRIES = {
 # Files that no comment may stand in.
 WITHOUT_HEAD = {
     "flower.htpasswd.j2": "nginx reads every line as user:password",
+    "*.sh.j2": "a script begins with the program that it is for",
     "users.acl.j2": "Redis refuses a comment in its ACL file",
     "*.json.j2": "JSON has no comments",
 }
