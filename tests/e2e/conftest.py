@@ -2,7 +2,8 @@
 
 The addresses are the variables E2E_*_URL; by default they are the sandbox's on this
 machine. Where they are https, E2E_CA_PATH names the file of an authority that this machine
-does not know. All traffic goes to 127.0.0.1.
+does not know, and E2E_SERVER_NAME the name that the certificate is for, if it is not that of the
+address. All traffic goes to 127.0.0.1.
 """
 
 import os
@@ -31,12 +32,13 @@ CHROMIUM_ARGUMENTS = [
     "--disable-sync",
 ]
 MAIL_WAIT_SECONDS = 30
+ONLY_WHERE_NAMED = {"test_limits.py", "test_certificate.py"}
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """test_limits.py wants a stack with production's limits, so it runs only where it is named."""
-    named = any("test_limits.py" in argument for argument in config.args)
-    return True if collection_path.name == "test_limits.py" and not named else None
+    """Some files want a stack of a certain kind, so they run only where they are named."""
+    named = any(collection_path.name in argument for argument in config.args)
+    return True if collection_path.name in ONLY_WHERE_NAMED and not named else None
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +54,7 @@ def stack() -> Stack:
 @pytest.fixture(scope="session")
 def trust() -> Trust:
     path = os.environ.get("E2E_CA_PATH")
-    return Trust(Path(path) if path else None)
+    return Trust(Path(path) if path else None, os.environ.get("E2E_SERVER_NAME", ""))
 
 
 @pytest.fixture(scope="session")

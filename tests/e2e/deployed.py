@@ -28,9 +28,10 @@ class Stack:
 
 @dataclass(frozen=True)
 class Trust:
-    """The authorities that certificates are checked against: those of E2E_CA_PATH, or else the machine's."""
+    """The authorities that certificates are checked against, or else the machine's; and for which name, if not the address's."""
 
     ca_path: Path | None
+    server_name: str = ""
 
     def context(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=self.ca_path)
@@ -43,7 +44,7 @@ class Trust:
         connection = socket.create_connection((parts.hostname, port), timeout=timeout_seconds)
         if parts.scheme == "http":
             return connection
-        return self.context().wrap_socket(connection, server_hostname=parts.hostname)
+        return self.context().wrap_socket(connection, server_hostname=self.server_name or parts.hostname)
 
     def browser_arguments(self) -> list[str]:
         """Chromium asks no file: it is told the authority's public key, and believes what that has signed."""
