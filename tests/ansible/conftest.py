@@ -1,4 +1,4 @@
-"""Deployments that the tests ask about: with TLS and without, both log drivers, every moment of a host's life."""
+"""Deployments that the tests ask about: with TLS and without, both log drivers, every moment of a host."""
 
 from functools import cache
 from pathlib import Path

@@ -93,7 +93,7 @@ def test_each_handshake_reads_the_pair_that_the_link_leads_to(deploy: Deploy) ->
     assert link == [f"{target_of(deploy(), './secrets/nginx')}/tls.crt"]
     (pair,) = (d for d in directives(deploy()) if d.name == "map" and d.arguments[1] == "$tls_pair")
     assert pair.arguments[0] == "$realpath_root"
-    assert not any(d.name == "volatile" for d in pair.block), "one look a handshake, or it could mix two pairs"
+    assert not any(d.name == "volatile" for d in pair.block), "one look a handshake, or it could mix pairs"
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
 from playwright.sync_api import BrowserContext, Page
 
 
@@ -28,7 +27,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class Trust:
-    """The authorities that certificates are checked against, or else the machine's; and for which name, if not the address's."""
+    """Whom to believe: these authorities or else the machine's, for this name or else the address's."""
 
     ca_path: Path | None
     server_name: str = ""

@@ -1,4 +1,4 @@
-"""certbot keeps the front door's certificate where that is its business, and has no way to nginx where it is not."""
+"""certbot keeps the front door's certificate where that is its business, and nowhere else."""
 
 from collections.abc import Callable
 from typing import Any
