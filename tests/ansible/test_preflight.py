@@ -40,6 +40,10 @@ def test_production_as_committed_is_refused_by_name(deploy: Deploy) -> None:
         ({"app_stack_domain_name": "tasks"}, "app_stack_domain_name"),
         ({"app_stack_domain_name": "203.0.113.10"}, "app_stack_domain_name"),
         ({"app_stack_certificate_key_path": "tls.key"}, "app_stack_certificate_path"),
+        (
+            {"app_stack_domain_name": "tasks.steadfast.internal", "groups": {"stack": ["a", "b"]}},
+            "app_stack_certificate_path",
+        ),
         ({"app_stack_client_posts_per_minute": 0}, "app_stack_client_posts_per_minute"),
         ({"app_stack_database_timeout_seconds": 4}, "app_stack_lease_seconds"),
         ({"app_stack_smtp_timeout_seconds": 300}, "app_stack_task_timeout_seconds"),

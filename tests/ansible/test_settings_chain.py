@@ -15,6 +15,7 @@ from tests.ansible.test_argument_specs import options
 # Settings of the role that no container of the application reads.
 OF_THE_STACK = {
     "project_name", "directory", "aws_region", "aws_connection",
+    "domain_name", "certificate_path", "certificate_key_path", "plain_http_allowed",
     "log_driver", "log_retention_days", "log_endpoint_url",
     "image", "nginx_image", "redis_image", "client_posts_per_minute", "request_body_max_bytes",
 }  # fmt: skip
