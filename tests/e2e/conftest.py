@@ -165,10 +165,10 @@ def raw(trust: Trust) -> Callable[..., RawAnswer]:
 
 
 @pytest.fixture(scope="session")
-def chromium(trust: Trust) -> Iterator[Browser]:
+def chromium(stack: Stack, trust: Trust) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=CHROMIUM_ARGUMENTS + trust.browser_arguments()
+            executable_path="/usr/bin/chromium", args=CHROMIUM_ARGUMENTS + trust.browser_arguments(stack.page)
         )
         yield browser
         browser.close()
