@@ -38,7 +38,7 @@ WORKER_SILENT_SECONDS = 30
 
 
 def well(trial: Trial) -> bool:
-    """Whether all alarms are OK now; they are noted as they are. A line a minute is looked for further back."""
+    """Whether all alarms are OK now; noted as they are. A line a minute is looked for further back."""
     begin = now()
     lines_begin = begin - timedelta(seconds=HEARTBEAT_SECONDS)
     trial.await_heartbeats(lines_begin)
