@@ -35,11 +35,11 @@ def accepted(settings: MigrateSettings) -> bool:
 
 @pytest.fixture
 def present(parts: Machine) -> Iterator[MigrateSettings]:
-    """What serves; afterwards nothing is left of the other users, and it may log in again."""
-    settings = load(MigrateSettings)
-    yield settings
+    """What serves: users of these tests' own, since those of the others are connected."""
+    settings = renewed("turn", "of-what-serves-now")
     migrate(settings)
-    for role in siblings(settings.database_username):
+    yield settings
+    for role in ("turn", *siblings("turn")):
         if parts.superuser(f"SELECT 1 FROM pg_roles WHERE rolname = '{role}'"):
             parts.superuser(f"DROP OWNED BY {role}")
             parts.superuser(f"DROP ROLE {role}")
@@ -54,33 +54,36 @@ def test_users_take_turns(username: str, others: list[str]) -> None:
 
 
 def test_a_rotation_there_and_back(present: MigrateSettings) -> None:
-    there = renewed("app_b", "of-the-first-rotation")
+    there = renewed("turn_b", "of-the-first-rotation")
     migrate(there)
     assert accepted(present), "what serves goes on"
     assert accepted(there)
-    assert retire(there) == ["app"]
+    assert retire(there) == ["turn"]
     assert not accepted(present)
     assert retire(there) == [], "nothing is left to do"
 
-    back = renewed("app_a", "of-the-second-rotation")
+    back = renewed("turn_a", "of-the-second-rotation")
     migrate(back)
     assert accepted(there)
-    assert retire(back) == ["app_b"]
+    assert retire(back) == ["turn_b"]
     assert not accepted(there)
     assert accepted(back)
 
-    again = renewed("app_b", "of-the-third-rotation")
+    again = renewed("turn_b", "of-the-third-rotation")
     migrate(again)
     assert accepted(again)
     assert not accepted(there), "the name is the same, the password is not"
 
 
 def test_a_user_with_connections_may_go_on(present: MigrateSettings) -> None:
-    there = renewed("app_b", "of-a-rotation-in-between")
+    there = renewed("turn_b", "of-a-rotation-in-between")
     migrate(there)
     serving = Database(present, pool_size=1)
-    with serving.connection(), pytest.raises(RetirementRefused, match="1 connections are still open as app"):
+    with (
+        serving.connection(),
+        pytest.raises(RetirementRefused, match="1 connections are still open as turn"),
+    ):
         retire(there, wait_seconds=0.6)
     serving.close()
     assert accepted(present)
-    assert retire(there) == ["app"]
+    assert retire(there) == ["turn"]
