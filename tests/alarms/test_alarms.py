@@ -38,19 +38,19 @@ WORKER_SILENT_SECONDS = 30
 
 
 def well(trial: Trial) -> bool:
-    """Whether all alarms are OK now; noted as they are. A line a minute is looked for further back."""
+    """Whether all alarms are OK now; lines of each minute are looked for further back."""
     begin = now()
     lines_begin = begin - timedelta(seconds=HEARTBEAT_SECONDS)
     trial.await_heartbeats(lines_begin)
     trial.submit(2)
     told = trial.tell()
     trial.agent.put()
-    trial.put_of_aws(WELL, now() - AWS_WAS_WELL)
+    trial.put_of_aws(WELL, begin - AWS_WAS_WELL)
     time.sleep(LOGS_ARRIVE_SECONDS)
     trial.filters.put(lines_begin)
     for name, kind in CLASSES.items():
         when = {"begin": lines_begin if name.startswith("log-heartbeat") else begin}
-        trial.note_before(name, kind, **({"aws_at": now() - AWS_WAS_WELL} if kind == "c" else when))
+        trial.note_before(name, kind, **({"aws_at": begin - AWS_WAS_WELL} if kind == "c" else when))
     return told == 0 and set(trial.states().values()) == {State.OK}
 
 
@@ -91,9 +91,10 @@ def test_a_host_that_is_full(trial: Trial) -> None:
 
 
 def test_what_only_aws_can_measure(trial: Trial) -> None:
-    trial.put_of_aws(ILL, now())
+    at = now()
+    trial.put_of_aws(ILL, at)
     for name in ILL:
-        assert trial.note_after(name, "points put by the test", aws_at=now()) == State.ALARM, name
+        assert trial.note_after(name, "points put by the test", aws_at=at) == State.ALARM, name
 
 
 def test_a_worker_and_then_an_api_that_stand_still(trial: Trial) -> None:
