@@ -36,14 +36,14 @@ class MigrationRefused(Exception):
     """Why the schema was left as it was, and what to do."""
 
 
+def database_of(settings: MigrateSettings, username: str, password: SecretStr) -> Database:
+    """The database for one of its administering users, who needs one connection."""
+    return Database(settings, username=username, password=password.get_secret_value(), pool_size=1)
+
+
 def migrate(settings: MigrateSettings) -> str:
     """Returns the revision at which the schema stands afterwards."""
-    migrator = Database(
-        settings,
-        username=settings.migrator_username,
-        password=settings.migrator_password.get_secret_value(),
-        pool_size=1,
-    )
+    migrator = database_of(settings, settings.migrator_username, settings.migrator_password)
     with migrator.connection(LIMIT_SECONDS) as connection:
         lock(connection)
         connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")

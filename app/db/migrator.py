@@ -14,8 +14,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 from sqlalchemy import Connection, text
 
 from app import process
-from app.db.migrate import LOCK_TIMEOUT, MigrationRefused, lock, logs_in, run, set_password
-from app.db.session import Database
+from app.db.migrate import LOCK_TIMEOUT, MigrationRefused, database_of, lock, logs_in, run, set_password
 from app.errors import DatabaseUnavailable
 from app.settings import MigrateSettings, Name
 
@@ -37,8 +36,7 @@ class Master(BaseModel):
 def make_migrator(settings: MigrateSettings, master: Master) -> bool:
     """Makes it unless it can log in; returns whether there was anything to do."""
     role, password = settings.migrator_username, settings.migrator_password
-    migrator = Database(settings, username=role, password=password.get_secret_value(), pool_size=1)
-    if logs_in(migrator):
+    if logs_in(database_of(settings, role, password)):
         return False
     if master.username == role:
         raise MigrationRefused(
@@ -61,9 +59,7 @@ def make_migrator(settings: MigrateSettings, master: Master) -> bool:
 @contextmanager
 def _connection(settings: MigrateSettings, master: Master) -> Iterator[Connection]:
     """As the master user; closed at the end, and what it locked is free."""
-    database = Database(
-        settings, username=master.username, password=master.password.get_secret_value(), pool_size=1
-    )
+    database = database_of(settings, master.username, master.password)
     try:
         with database.connection(LIMIT_SECONDS) as connection:
             connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")

@@ -9,11 +9,10 @@ import sys
 import time
 
 import structlog
-from psycopg2 import sql
 from sqlalchemy import Connection, text
 
 from app import process
-from app.db.session import Database
+from app.db.migrate import database_of, run
 from app.deadline import Deadline
 from app.errors import DatabaseUnavailable
 from app.settings import MigrateSettings
@@ -38,20 +37,14 @@ def siblings(username: str) -> list[str]:
 
 def retire(settings: MigrateSettings, wait_seconds: float = _CONNECTIONS_END_SECONDS) -> list[str]:
     """Returns the users that may log in no more. Raises RetirementRefused while one is still connected."""
-    migrator = Database(
-        settings,
-        username=settings.migrator_username,
-        password=settings.migrator_password.get_secret_value(),
-        pool_size=1,
-    )
+    migrator = database_of(settings, settings.migrator_username, settings.migrator_password)
     try:
         with migrator.connection(_LIMIT_SECONDS) as connection:
             left = _who_may_log_in(connection, siblings(settings.database_username))
             for role in left:
                 _await_end(connection, role, Deadline(wait_seconds))
             for role in left:
-                statement = sql.SQL("ALTER ROLE {} NOLOGIN PASSWORD NULL").format(sql.Identifier(role))
-                connection.connection.cursor().execute(statement)
+                run(connection, "ALTER ROLE {role} NOLOGIN PASSWORD NULL", role=role)
                 log.info("role.retired", role=role)
     finally:
         migrator.close()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.ansible.conftest import INVENTORIES, Deploy
-from tests.ansible.rendering import Deployment
+from tests.ansible.rendering import ROOT, Deployment, read_yaml
 from tests.ansible.test_argument_specs import options
 from tests.ansible.test_preflight import refusals
 
@@ -133,3 +133,10 @@ def test_a_failed_release_is_forgotten_by_the_next_run(deploy: Deploy) -> None:
     assert not back.is_rolling
     assert back.services["flower"]["image"] == "steadfast-app:1a2b3c4d5e6f"
     assert "badbadbadbad" not in back.compose_text
+
+
+def test_each_deployment_of_a_run_reads_the_parameters_anew() -> None:
+    # A rotation deploys twice, and what it changed in between must not be what was read before.
+    tasks = read_yaml(ROOT / "roles" / "app_stack" / "tasks" / "credentials.yml")
+    (reading,) = [task for task in tasks if "from SSM Parameter Store" in task["name"]]
+    assert "when" not in reading
