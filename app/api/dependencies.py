@@ -54,8 +54,10 @@ class Runtime:
 
 
 def start(settings: ApiSettings) -> Runtime:
-    """Starts the threads. Nothing is asked of the database or the broker yet: they may come up later."""
+    """Starts the threads. The database and the broker may come up later."""
     database = Database(settings)
+    # One for the writer and one for the reader: after a switch all users come at once.
+    database.warm(2)
     publishing = PublishingThread(Publisher(settings))
     rules = SubmissionRules(settings.recipient_limit_per_hour, settings.smoke_test_recipient)
 

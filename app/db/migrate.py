@@ -10,16 +10,18 @@ import structlog
 from alembic import command
 from alembic.config import Config
 from psycopg2 import sql
+from psycopg2.errors import LockNotAvailable
 from psycopg2.extensions import encrypt_password
 from pydantic import SecretStr
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from app import process
-from app.db.schema import HEAD, MIGRATIONS
+from app.db.schema import HEAD, MIGRATIONS, floor
 from app.db.session import Database
 from app.deadline import Deadline
 from app.errors import DatabaseUnavailable
-from app.settings import MigrateSettings
+from app.settings import DatabaseSettings, MigrateSettings
 
 log = structlog.get_logger()
 
@@ -28,8 +30,19 @@ _LOCK = 7_283_365_230
 _LOCK_WAIT_SECONDS = 60
 # Everything together, on the server too; well within what the deployment waits for this program.
 LIMIT_SECONDS = 240
-# A migration that waits longer for a table gives up: everybody else would queue behind it.
-LOCK_TIMEOUT = "5s"
+# While a migration waits for a table, everybody else queues behind it. So it gives up before any of them does
+# (they wait for half of the database's timeout), and tries again.
+_TABLE_WAIT_SHARE = 0.4
+_TABLE_TRIES = 6
+_TABLE_PAUSE_SECONDS = 2
+# Whoever has had a table for a while: what to look for when a migration cannot have it.
+_HOLDERS = """
+SELECT DISTINCT format('process %s, %s, for %s s', pid, coalesce(nullif(application_name, ''), backend_type),
+    round(extract(epoch FROM now() - xact_start)))
+FROM pg_locks JOIN pg_stat_activity USING (pid) JOIN pg_class ON pg_class.oid = relation
+WHERE relnamespace = 'public'::regnamespace AND pid <> pg_backend_pid()
+    AND xact_start < now() - interval '1 s'
+"""
 
 
 class MigrationRefused(Exception):
@@ -46,13 +59,19 @@ def migrate(settings: MigrateSettings) -> str:
     migrator = database_of(settings, settings.migrator_username, settings.migrator_password)
     with migrator.connection(LIMIT_SECONDS) as connection:
         lock(connection)
-        connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+        limit_table_waits(connection, settings)
         _ensure_role(connection, settings, logs_in(Database(settings, pool_size=1)))
         _upgrade(connection)
         _grant(connection, settings)
         # Closed for good rather than given back: the session's lock goes with it.
         connection.invalidate()
     return HEAD
+
+
+def limit_table_waits(connection: Connection, settings: DatabaseSettings) -> None:
+    """From here on nothing that this connection waits for makes anybody else wait too long."""
+    milliseconds = int(settings.database_timeout_seconds * _TABLE_WAIT_SHARE * 1000)
+    connection.exec_driver_sql(f"SET lock_timeout = {milliseconds}")
 
 
 def lock(connection: Connection) -> None:
@@ -96,6 +115,27 @@ def set_password(connection: Connection, statement: str, role: str, password: Se
 
 
 def _upgrade(connection: Connection) -> None:
+    """Each migration that is done stays done, whatever becomes of the next."""
+    for left in reversed(range(_TABLE_TRIES)):
+        try:
+            _upgrade_now(connection)
+            return
+        except DBAPIError as error:
+            connection.rollback()
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            if not isinstance(error.orig, LockNotAvailable):
+                raise
+            holders = ", ".join(connection.execute(text(_HOLDERS)).scalars()) or "nobody any more"
+            log.warning("migration.waits", holders=holders, tries_left=left)
+        if left:
+            time.sleep(_TABLE_PAUSE_SECONDS)
+    raise MigrationRefused(
+        f"A table could not be had, in {_TABLE_TRIES} tries: it is held by {holders}. Wait for that "
+        "transaction, or end it (SELECT pg_terminate_backend(PROCESS)), then run this again."
+    )
+
+
+def _upgrade_now(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     connection.commit()
@@ -133,14 +173,17 @@ def run(connection: Connection, statement: str, *, verifier: str | None = None, 
 
 
 def main() -> int:
-    """Prints the schema's head on standard output."""
+    """Prints the schema's head on standard output, and the oldest head whose releases work with it."""
     settings = process.begin(MigrateSettings)
     try:
         head = migrate(settings)
     except (MigrationRefused, DatabaseUnavailable) as refused:
         log.error("migration.failed", message=str(refused), problem=str(refused.__cause__ or ""))
         return 1
-    sys.stdout.write(f"schema head {head}\n")
+    except DBAPIError as error:
+        log.error("migration.failed", message=f"The database refused: {error.orig}", problem=error.statement)
+        return 1
+    sys.stdout.write(f"schema head {head}\nschema floor {floor()}\n")
     return 0
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 from sqlalchemy import Connection, text
 
 from app import process
-from app.db.migrate import LOCK_TIMEOUT, MigrationRefused, database_of, lock, logs_in, run, set_password
+from app.db.migrate import MigrationRefused, database_of, limit_table_waits, lock, logs_in, run, set_password
 from app.errors import DatabaseUnavailable
 from app.settings import MigrateSettings, Name
 
@@ -62,7 +62,7 @@ def _connection(settings: MigrateSettings, master: Master) -> Iterator[Connectio
     database = database_of(settings, master.username, master.password)
     try:
         with database.connection(LIMIT_SECONDS) as connection:
-            connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+            limit_table_waits(connection, settings)
             yield connection
     finally:
         database.close()

@@ -8,7 +8,7 @@ import os
 import select
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import psycopg2
@@ -30,6 +30,7 @@ _current = threading.local()
 # table, column or grant that is not there yet.
 _SERVER_TROUBLE = ("08", "40", "53", "57", "58", "XX", "25006", "3D000", "28", "42P01", "42703", "42501")
 _LOCK_NOT_AVAILABLE = "55P03"
+_WARM_TRIES = 3
 
 
 def _wait(connection: Any) -> None:
@@ -118,6 +119,14 @@ class Database:
                 log.warning("database.failed", problem=str(getattr(error, "orig", error)).strip())
                 raise DatabaseUnavailable from error
 
+    def warm(self, connections: int) -> None:
+        """Opens so many beforehand, if the server lets it: whoever asks first need not wait for one."""
+        for _ in range(_WARM_TRIES):
+            with suppress(DatabaseUnavailable), ExitStack() as opened:
+                for _ in range(connections):
+                    opened.enter_context(self.connection())
+                return
+
     def close(self) -> None:
         """Ends the idle connections."""
         self.engine.dispose()
@@ -143,10 +152,11 @@ class Database:
             # A statement that was given up here is given up there too, as soon as the server can; waiting for
             # another transaction is given up earlier, so that there is time for an answer.
             # Plans are kept from the first time on, and one that was made for a small table must not read all
-            # of it when it has grown.
+            # of it when it has grown. Where it must, it looks so dear that it would be compiled, which takes
+            # a hundred times as long as the statement.
             options=f"-c statement_timeout={int(deadline.seconds * 1000)}"
             f" -c lock_timeout={int(deadline.seconds * 500)} -c timezone=UTC"
-            " -c enable_seqscan=off -c plan_cache_mode=force_generic_plan",
+            " -c enable_seqscan=off -c jit=off -c plan_cache_mode=force_generic_plan",
         )
 
     def _check(self, connection: Any, _: Any, __: Any) -> None:

@@ -21,6 +21,7 @@ from app.worker import apart
 from app.worker.consumer import Consumer, Transport
 from app.worker.events import PacedEvents
 from app.worker.heartbeat import Heartbeat, loop_step
+from app.worker.pool import thread_pool
 
 # Its threads claim together and record together, and beside them stand relay, leases and heartbeat.
 _CONNECTIONS = 5
@@ -76,10 +77,11 @@ def create_executor(settings: WorkerSettings, database: Database, node: str) -> 
 
 
 def create_worker(settings: WorkerSettings, executor: Executor) -> Celery:
-    """The Celery application with its task."""
+    """The Celery application with its task; in threads, as the work is waiting for mail servers."""
     app = broker.celery_app(settings)
     app.conf.broker_transport = Transport
     app.conf.worker_consumer = Consumer
+    app.conf.worker_pool = thread_pool(lambda task_ids: broker.Publisher(settings).publish(task_ids))
 
     @app.task(name=broker.RUN_TASK, throws=(TaskFailed,))  # type: ignore[untyped-decorator]
     def run_task(task_id: str) -> None:
@@ -112,11 +114,10 @@ def translate(executor: Executor, task_id: str) -> None:
 
 
 def _arguments(settings: WorkerSettings, node: str) -> list[str]:
-    """Threads, as the work is waiting for mail servers; no gossip or mingle, as workers need no others."""
+    """No gossip or mingle, as workers need no others."""
     return [
         "--quiet",
         "worker",
-        "--pool=threads",
         f"--concurrency={settings.worker_concurrency}",
         f"--hostname={node}",
         f"--loglevel={settings.log_level}",

@@ -1,5 +1,6 @@
 """Processes that are told to end, and one that is killed."""
 
+import json
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,28 @@ def test_a_worker_that_is_told_to_end_finishes_what_it_began(
     assert worker.end() == 0
     task = api.get(f"/task_status/{task_id}").json()
     assert (task["status"], task["attempts"]) == ("succeeded", 1)
+
+
+def test_a_worker_that_is_told_to_end_gives_back_what_it_had_fetched(
+    api: httpx.Client, started: Machine, mailbox: Mailbox
+) -> None:
+    """Without a relay, so that nothing else can bring it back."""
+    settings = {"SMTP_PORT": str(mailbox.port), "WORKER_CONCURRENCY": "2", "RELAY_INTERVAL_SECONDS": "3600"}
+    old = started.start("worker", **settings)
+    old.says(" ready.")
+    mailbox.delay_seconds = 3
+    ids = [post(api, f"a{number}@example.com") for number in range(8)]
+    eventually(lambda: started.sql("SELECT count(*) FROM tasks WHERE status = 'running'") == [(2,)])
+    new = started.start("worker", **settings)
+    new.says(" ready.")
+    assert old.end() == 0
+    mailbox.delay_seconds = 0
+    assert {final(api, one)["status"] for one in ids} == {"succeeded"}
+    assert started.sql("SELECT max(attempts) FROM tasks") == [(1,)]
+    (said,) = [json.loads(line) for line in old.log.read_text().splitlines() if "worker.drained" in line]
+    assert said["finished"] == 2
+    assert said["given_back"] >= 1
+    assert (said["left_to_relay"], said["lost"]) == (0, 0)
 
 
 def test_a_worker_that_is_killed_loses_nothing(api: httpx.Client, started: Machine, mailbox: Mailbox) -> None:

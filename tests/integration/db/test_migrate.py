@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from app.db import migrate as module
 from app.db.migrate import main, migrate
 from app.db.models import metadata
-from app.db.schema import HEAD
+from app.db.schema import HEAD, floor
 from app.db.session import Database
 from app.settings import ApiSettings, MigrateSettings, load
 from tests.integration.machine import Machine, eventually, run
@@ -45,13 +45,13 @@ def test_from_nothing_to_the_head_and_again_without_a_change(
     empty: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main() == 0
-    assert capsys.readouterr().out == f"schema head {HEAD}\n"
+    assert capsys.readouterr().out == f"schema head {HEAD}\nschema floor {floor()}\n"
     tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
     before = empty.sql(tables), verifier(empty)
     assert before[0] == [("alembic_version",), ("counters",), ("tasks",), ("workers",)]
     assert before[1].startswith("SCRAM-SHA-256$")
     assert main() == 0
-    assert capsys.readouterr().out == f"schema head {HEAD}\n"
+    assert capsys.readouterr().out == f"schema head {HEAD}\nschema floor {floor()}\n"
     assert (empty.sql(tables), verifier(empty)) == before, "not even the verifier was made anew"
 
 
@@ -154,6 +154,55 @@ def test_a_migration_that_takes_too_long_is_given_up_here_and_on_the_server(
     assert "migration.failed" in capsys.readouterr().err
     running = "SELECT query FROM pg_stat_activity WHERE query LIKE '%pg_sleep(8)' AND state = 'active'"
     eventually(lambda: parts.sql(running) == [], seconds=3, what="the end of the statement on the server")
+
+
+def test_a_migration_that_cannot_have_a_table_lets_everybody_else_have_it(
+    parts: Machine, database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "_TABLE_TRIES", 2)
+    monkeypatch.setattr(module, "_upgrade_now", lambda connection: connection.exec_driver_sql(WANTS_ALL))
+    insert = "INSERT INTO tasks (id, kind, payload) VALUES ('{:036d}', 'notify', '{{}}')"
+    with ThreadPoolExecutor(1) as pool, parts.transaction() as holder:
+        holder.execute("SELECT count(*) FROM tasks")
+        # What holds a table for a moment is everybody; it must be there for longer to be named.
+        time.sleep(1.1)
+        ended = pool.submit(main)
+        stored = 0
+        while not ended.done():
+            with database.connection() as connection:
+                connection.exec_driver_sql(insert.format(stored))
+            stored += 1
+        assert ended.result() == 1
+    assert stored > 10
+    said = capsys.readouterr().err
+    assert "A table could not be had, in 2 tries: it is held by process " in said
+    assert "Traceback" not in said
+
+
+WANTS_ALL = "ALTER TABLE tasks ALTER COLUMN kind SET STATISTICS 100, ALTER COLUMN kind SET NOT NULL"
+
+
+def test_a_migration_has_its_table_when_the_other_is_done(
+    parts: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_upgrade_now", lambda connection: connection.exec_driver_sql(WANTS_ALL))
+    with ThreadPoolExecutor(1) as pool:
+        with parts.transaction() as holder:
+            holder.execute("SELECT count(*) FROM tasks")
+            ended = pool.submit(main)
+            time.sleep(1)
+            assert not ended.done()
+        assert ended.result() == 0
+
+
+def test_a_statement_that_the_database_refuses_is_said_in_one_line(
+    parts: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "_upgrade_now", lambda connection: connection.exec_driver_sql("SELECT 1 / 0"))
+    assert main() == 1
+    said = capsys.readouterr().err
+    assert "The database refused: division by zero" in said
+    assert "Traceback" not in said
 
 
 INDEX = (

@@ -163,3 +163,17 @@ def test_a_fault_of_the_statement_is_no_outage(database: Database) -> None:
         connection.exec_driver_sql("SELECT 1/0")
     with database.connection() as connection:
         assert connection.execute(ONE).scalar_one() == 1
+
+
+def test_no_statement_is_compiled(database: Database) -> None:
+    # What has no index would look dear enough for it, and take seconds on a busy machine.
+    with database.connection() as connection:
+        assert connection.exec_driver_sql("SHOW jit").scalar_one() == "off"
+
+
+def test_connections_are_opened_beforehand_if_the_server_lets_them(
+    database: Database, connect: Connect
+) -> None:
+    database.warm(2)
+    assert database.engine.pool.checkedin() == 2  # type: ignore[attr-defined]
+    connect(database_port=1).warm(2)
