@@ -111,7 +111,7 @@ class Deployment:
         # None: it is not there.
         held = PARAMETERS | (parameters or {})
         self.variables["__app_stack_parameters"] = {path + k: v for k, v in held.items() if v is not None}
-        for step in ("credentials", "state"):
+        for step in ("credentials", "state", "slot"):
             for facts in set_facts("app_stack", step):
                 self._remember(facts)
 
@@ -146,7 +146,8 @@ class Deployment:
     @cached_property
     def files(self) -> dict[str, str]:
         """Path below app_stack_directory -> content, of everything that is no secret but the Compose file."""
-        return {file["path"]: file["content"] for file in self.value("{{ __app_stack_files }}")}
+        files = self.value("{{ __app_stack_files + __app_stack_slot_files }}")
+        return {file["path"]: file["content"] for file in files}
 
     @cached_property
     def secret_files(self) -> dict[str, dict[str, Any]]:

@@ -24,8 +24,11 @@ def look(tmp_path: Path) -> list[str]:
     stack.joinpath("sockets/1a2b").mkdir()
     stack.joinpath("frontend/live").symlink_to("1a2b")
     stack.joinpath("state.json").write_text('{\n  "live": "blue",\n  "slots": {}\n}\n')
+    stack.joinpath("releases").mkdir()
+    stack.joinpath("releases/1a2b.json").write_text('{\n  "release": "1a2b"\n}\n')
     # As Docker's client: a line break is written \\n, and replaced before the template is read.
-    answer = """for last; do :; done; case "$*" in *project=steadfast*) printf '%b\\n' "$last";; esac"""
+    answer = """for last; do :; done; case "$*" in *project=steadfast*) printf '%b\\n' "$last";;
+    *images*) echo image steadfast-app:1a2b sha256:3c4d;; esac"""
     return told(stack, program(tmp_path, "docker", answer))
 
 
@@ -63,12 +66,14 @@ def test_directories_links_containers_and_state_are_told(look: list[str]) -> Non
     assert "link ./frontend/live 1a2b" in look
     assert 'container {{.Label "com.docker.compose.service"}} {{.State}}' in look
     assert "publishes {{.Ports}}" in look
+    assert "image steadfast-app:1a2b sha256:3c4d" in look
+    assert 'release {  "release": "1a2b"}' in look
     assert look[-1] == 'state {  "live": "blue",  "slots": {}}'
 
 
 def test_of_a_bare_host_only_the_machine_is_told(tmp_path: Path) -> None:
     kinds = {line.split()[0] for line in told(tmp_path / "not" / "yet" / "there", tmp_path)}
-    assert kinds - {"listens"} == {"memory", "space"}
+    assert kinds - {"listens", "image"} == {"memory", "space"}
 
 
 def test_memory_and_free_space_are_told_in_mebibytes(look: list[str], tmp_path: Path) -> None:
@@ -87,4 +92,5 @@ def test_who_listens_is_told_with_its_port_and_name(tmp_path: Path) -> None:
       'LISTEN 0 128 127.0.0.1:8000 0.0.0.0:*' \
       'LISTEN 0 4096 [::]:5555 [::]:* users:(("dockerd",pid=9,fd=9))'"""
     found = told(tmp_path / "absent", program(tmp_path, "ss", answer))
-    assert found[2:] == ["listens 80 caddy", "listens 8000 unknown", "listens 5555 dockerd"]
+    told_of = [line for line in found if line.startswith("listens")]
+    assert told_of == ["listens 80 caddy", "listens 8000 unknown", "listens 5555 dockerd"]

@@ -126,7 +126,15 @@ def test_the_live_slot_is_the_one_that_runs(
     for service in ("api", "worker"):
         assert containers[service]["Config"]["Labels"]["com.docker.compose.service"] == f"{service}_{live}"
     manifest = json.loads(host.file(f"{DIRECTORY}/releases/{release}.json").content_string)
-    assert manifest["schema_head"]
+    assert manifest["schema_head"] >= manifest["schema_floor"] > ""
+    # What a rollback to it would take.
+    assert (manifest["outcome"], manifest["settings"]["release"]) == ("good", release)
+    found = host.check_output("docker image inspect --format {{.Id}} %s", manifest["image"])
+    assert manifest["image_id"] == found
+
+
+def test_no_deployment_has_the_host(host: Host) -> None:
+    assert not host.file("/run/steadfast-deployment.lock").exists
 
 
 def test_the_host_runs_the_render_of_the_root_template(containers: dict[str, dict[str, Any]]) -> None:
