@@ -1,9 +1,9 @@
 # Each target says what it does: `make help`.
-# Variables: ENV (an inventory: sandbox, production), PYTHON, VENV, FAULT and SEED (of chaos), and the SANDBOX_* of inventory/sandbox.
+# Variables: ENV (an inventory: sandbox, production), PYTHON, VENV, FAULT and SEED (of chaos), EVENTS and RATE (of release-drill), and the SANDBOX_* of inventory/sandbox.
 VENV ?= .venv
 ENV ?= sandbox
 SANDBOX = $(or $(SANDBOX_NAME),steadfast)
-export VENV PYTHON FAULT SEED
+export VENV PYTHON FAULT SEED EVENTS RATE
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 # Ansible wants UTF-8, whatever the machine speaks.
 export LC_ALL := C.UTF-8
@@ -17,10 +17,10 @@ WHICH = $(if $(TASK),--extra-vars "task_operations_task_ids='$(TASK)'") $(if $(S
   $(if $(OLDER_THAN),--extra-vars task_operations_older_than=$(OLDER_THAN)) $(if $(LIMIT),--extra-vars task_operations_limit=$(LIMIT))
 LOCK = uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate $(if $(UPGRADE),--upgrade)
 .DEFAULT_GOAL := help
-.PHONY: help set-up up down check test chaos bench scenario provision teardown deploy status drift tasks cancel-tasks retry-tasks replay-tasks smoke-test verify lock format clean
+.PHONY: help set-up up down check test chaos bench scenario release-drill provision teardown deploy roll-back releases status drift tasks cancel-tasks retry-tasks replay-tasks smoke-test verify lock format clean
 
 help: ## Show this
-	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name words; do printf '  make %-12s %s\n' "$$name" "$$words"; done
+	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name words; do printf '  make %-13s %s\n' "$$name" "$$words"; done
 
 set-up: ## Install the tool set into .venv (every other target does so by itself)
 	@.ci/set-up
@@ -43,6 +43,9 @@ test: set-up ## Test everything: check, integration, every role on a real host, 
 chaos: set-up ## Break every part under load and count what is lost (about an hour); one row alone: make chaos FAULT=redis_full
 	@.ci/chaos
 
+release-drill: set-up ## Deploy, roll back, fail and reboot under load, and count what failed (about 20 minutes); EVENTS=deploy-1,roll-back shortens it
+	@.ci/release-drill
+
 bench: set-up ## Measure against the peers of tests/bench (about 25 minutes); ROUNDS, ROWS and ONLY=post,get,… shorten it
 	@.ci/set-up --bench
 	@$(SANDBOX_PLAYBOOK) molecule/sandbox/provide-engine.yml
@@ -61,6 +64,12 @@ teardown: set-up ## Remove the environment from AWS, after asking for its name: 
 
 deploy: set-up ## Deploy the application and nothing below it: make deploy ENV=production
 	@$(PLAYBOOK) playbooks/deploy-app.yml
+
+roll-back: set-up ## Go back to the newest other release that was good: make roll-back ENV=production, or to RELEASE=<release>
+	@$(PLAYBOOK) $(if $(RELEASE),--extra-vars app_stack_roll_back_to=$(RELEASE)) playbooks/roll-back-app.yml
+
+releases: set-up ## List the releases of a host, and which of them can be gone back to: make releases ENV=production
+	@$(PLAYBOOK) playbooks/list-releases.yml
 
 status: set-up ## Show containers and readiness: make status ENV=production
 	@$(PLAYBOOK) playbooks/show-status.yml

@@ -7,10 +7,9 @@
 Each test is one row of the fault matrix, named after its fault; those marked `short` are part of
 `make test`. Random rows run once for each seed; the seed is in the row's name.
 
-Left out, as releases bring them: a rollback under load, releases in a row, an image that exits or never
-gets healthy, a migration under load (what molecule/default/releases.yml shows is shown there). Left out, as
-one machine cannot show it: one of two hosts lost. The clock that jumps is that of the application's
-processes; the database's own is RDS's, and the only one that the rows heed.
+In tests/release: releases in a row, a rollback, images that exit or never get healthy, migrations that fail,
+all under load. Left out, as one machine cannot show it: one of two hosts lost. The clock that jumps is that
+of the application's processes; the database's own is RDS's, and the only one that the rows heed.
 """
 
 import re
