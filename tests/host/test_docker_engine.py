@@ -28,6 +28,12 @@ def test_the_engine_runs_and_starts_at_boot(host: Host) -> None:
     assert service.is_enabled
 
 
+def test_the_watch_over_given_up_containers_runs_and_starts_at_boot(host: Host) -> None:
+    service = host.service("restart-watch.service")
+    assert (service.is_running, service.is_enabled) == (True, True)
+    assert host.file("/usr/local/sbin/restart-watch").mode == 0o755
+
+
 def test_the_engine_keeps_containers_running_and_their_logs_small(
     engine: dict[str, Any], configuration: dict[str, Any], read_setting: ReadSetting
 ) -> None:
