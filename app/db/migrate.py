@@ -57,14 +57,16 @@ def database_of(settings: MigrateSettings, username: str, password: SecretStr) -
 def migrate(settings: MigrateSettings) -> str:
     """Returns the revision at which the schema stands afterwards."""
     migrator = database_of(settings, settings.migrator_username, settings.migrator_password)
-    with migrator.connection(LIMIT_SECONDS) as connection:
-        lock(connection)
-        limit_table_waits(connection, settings)
-        _ensure_role(connection, settings, logs_in(Database(settings, pool_size=1)))
-        _upgrade(connection)
-        _grant(connection, settings)
-        # Closed for good rather than given back: the session's lock goes with it.
-        connection.invalidate()
+    try:
+        with migrator.connection(LIMIT_SECONDS) as connection:
+            lock(connection)
+            limit_table_waits(connection, settings)
+            _ensure_role(connection, settings, logs_in(Database(settings, pool_size=1)))
+            _upgrade(connection)
+            _grant(connection, settings)
+    finally:
+        # However it ended, the session's lock goes with its connection.
+        migrator.close()
     return HEAD
 
 

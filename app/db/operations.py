@@ -24,7 +24,7 @@ _CHANGES = {
     Operation.CANCEL: f"status = '{Status.CANCELLED}', finished_at = now()",
     Operation.RETRY: "next_run_at = now(), publish_at = now()",
     Operation.REPLAY: f"""status = '{Status.QUEUED}', attempts = 0, deaths = 0, unconfirmed = 0,
-    replays = replays + 1, result = NULL, error = NULL, finished_at = NULL, next_run_at = now(),
+    replays = least(replays + 1, 32767), result = NULL, error = NULL, finished_at = NULL, next_run_at = now(),
     publish_at = now()""",
 }
 # Of an erased task nothing is left to do. IS TRUE keeps the planner from the indexes of whole statuses.

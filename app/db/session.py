@@ -15,7 +15,8 @@ import psycopg2
 import structlog
 from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, set_wait_callback
 from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.deadline import Deadline, resolve
@@ -29,6 +30,8 @@ _current = threading.local()
 # resources, operator (shutdown, cancelled), system; then read-only after a failover, and a database, login,
 # table, column or grant that is not there yet.
 _SERVER_TROUBLE = ("08", "40", "53", "57", "58", "XX", "25006", "3D000", "28", "42P01", "42703", "42501")
+# Prepared before a migration that changed what it answers: this connection can not do it any more.
+_OLD_PLAN = ("0A000", "26000")
 _LOCK_NOT_AVAILABLE = "55P03"
 _WARM_TRIES = 3
 
@@ -71,11 +74,17 @@ def _hung_up(descriptor: int) -> bool:
 def is_server_trouble(error: Exception) -> bool:
     """Whether the server could not do it just now, as opposed to: it would never do this statement."""
     if not isinstance(error, DBAPIError):
-        return isinstance(error, PoolTimeout)
+        return isinstance(error, PoolTimeout | InvalidRequestError)
     code = getattr(error.orig, "pgcode", None)
     if code is None:
         return isinstance(error.orig, psycopg2.OperationalError | psycopg2.InterfaceError)
-    return str(code).startswith(_SERVER_TROUBLE)
+    return str(code).startswith((*_SERVER_TROUBLE, *_OLD_PLAN))
+
+
+def _prepare_anew(context: ExceptionContext) -> None:
+    """Has SQLAlchemy replace all connections of the pool, whose plans are as old."""
+    if getattr(context.original_exception, "pgcode", None) in _OLD_PLAN:
+        context.is_disconnect = True
 
 
 class Database:
@@ -100,6 +109,7 @@ class Database:
             hide_parameters=True,
         )
         event.listen(self.engine, "checkout", self._check)
+        event.listen(self.engine, "handle_error", _prepare_anew)
 
     @contextmanager
     def connection(self, seconds: float | None = None) -> Iterator[Connection]:
@@ -111,7 +121,8 @@ class Database:
             try:
                 with self.engine.connect() as connection:
                     yield connection
-            except (PoolTimeout, DBAPIError) as error:
+            # The third: what SQLAlchemy says when the server hangs up each time that a connection is taken.
+            except (PoolTimeout, DBAPIError, InvalidRequestError) as error:
                 if getattr(getattr(error, "orig", None), "pgcode", None) == _LOCK_NOT_AVAILABLE:
                     raise RowLocked from error
                 if not is_server_trouble(error):

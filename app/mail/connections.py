@@ -70,10 +70,12 @@ class Connection(smtplib.SMTP):
 
     def cut(self) -> None:
         """Ends every wait on the socket, from another thread: a server may feed bytes one by one."""
-        if self.sock is not None:
+        # Looked at once: the other thread may close it meanwhile.
+        ours = self.sock
+        if ours is not None:
             with suppress(OSError):
                 # The plain socket's method: the ssl module's own would touch what the other thread is using.
-                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+                socket.socket.shutdown(ours, socket.SHUT_RDWR)
 
 
 class Connections:

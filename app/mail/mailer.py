@@ -71,8 +71,12 @@ class SmtpMailer:
                 if not connection.used_before:
                     self._introduce(connection)
                 answer = self._hand_over(connection, message)
-        except (smtplib.SMTPException, OSError, ValueError) as error:
+        except Exception as error:
             connection.close()
+            # A fault of ours; but whatever it is, the server may have taken the mail by then.
+            known = isinstance(error, (smtplib.SMTPException, OSError, ValueError))
+            if not known and not connection.handed_over:
+                raise
             if _is_stale(connection, error):
                 raise _Stale from error
             raise self._translated(connection, error) from error

@@ -134,17 +134,21 @@ def _store(rows: list[Row], insert: Insert) -> list[Receipt | AppError]:
 
 
 def _store_alone(row: Row, insert: Insert, deadline: Deadline) -> Receipt | AppError:
+    # Neighbours may be stored by now: so what cannot be is this row's own answer.
     if not deadline.remaining():
-        raise DatabaseUnavailable
+        return DatabaseUnavailable()
     try:
         # The second time sees what another transaction stored during the first.
         return _answer(row, insert([row])[0]) or _answer(row, insert([row])[0]) or IdempotencyKeyInUse()
     except RowLocked:
-        if row["idempotency_digest"] is None:
-            raise
-        return IdempotencyKeyInUse()
-    except (SQLAlchemyError, ValueError):
-        log.exception("task.refused_by_database", task_id=row["id"])
+        return DatabaseUnavailable() if row["idempotency_digest"] is None else IdempotencyKeyInUse()
+    except DatabaseUnavailable as away:
+        return away
+    except (SQLAlchemyError, ValueError) as error:
+        # Neither its whole text nor a traceback: they repeat the row, which is what somebody wrote.
+        problem = getattr(getattr(error, "orig", None), "diag", None)
+        words = getattr(problem, "message_primary", None) or type(error).__name__
+        log.error("task.refused_by_database", task_id=row["id"], problem=words)
         return InternalError()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from app import kinds, process
+from app.deadline import Deadline
 from app.errors import PermanentError, TaskError, TransientError, Unconfirmed, WorkerDied
 from app.kinds.tools import Tools
 from app.mail.mailer import SmtpMailer
@@ -29,22 +30,38 @@ _ERRORS: dict[str, type[TaskError]] = {
 def work(task_id: str, kind: str, payload: dict[str, Any], *, timeout_seconds: float) -> dict[str, Any]:
     """As kinds.work; raises WorkerDied when the process died, or had to be ended after the timeout."""
     given = json.dumps({"task_id": task_id, "kind": kind, "payload": payload})
-    command = [sys.executable, "-m", "app.worker.apart"]
-    with _turn:
-        try:
-            # Its log lines go where this process's go.
-            ended = subprocess.run(  # noqa: S603 (our own module)
-                command, input=given, stdout=subprocess.PIPE, text=True, timeout=timeout_seconds, check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise WorkerDied(f"It took longer than {timeout_seconds:g} s and was ended.") from None
+    # Waiting counts: the lease is renewed for so long and no longer.
+    deadline = Deadline(timeout_seconds)
+    if not _turn.acquire(timeout=deadline.remaining()):
+        raise TransientError("waits_its_turn", f"Others like it ran for {timeout_seconds:g} s.")
+    try:
+        ended = _run(given, deadline)
+    finally:
+        _turn.release()
     if ended.returncode != 0:
         raise WorkerDied(f"Its process ended with code {ended.returncode}.")
-    outcome: dict[str, Any] = json.loads(ended.stdout)
+    try:
+        outcome: dict[str, Any] = json.loads(ended.stdout)
+    except ValueError:
+        raise WorkerDied("Its process ended without an answer.") from None
     if "error" in outcome:
         raise _ERRORS[outcome["error"]](outcome["reason"], outcome["message"])
     result: dict[str, Any] = outcome["result"]
     return result
+
+
+def _run(given: str, deadline: Deadline) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "app.worker.apart"]
+    try:
+        # Its log lines go where this process's go.
+        return subprocess.run(  # noqa: S603 (our own module)
+            command, input=given, stdout=subprocess.PIPE, text=True, timeout=deadline.remaining(), check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise WorkerDied(f"It took longer than {deadline.seconds:g} s and was ended.") from None
+    except OSError as error:
+        # It has not begun, so nothing died.
+        raise TransientError("no_process", f"No process could be started for it: {error}") from error
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ With each beat what the worker counted is added to the database, too; once a min
 
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +50,21 @@ class Heartbeat:
     def run(self, stop: threading.Event) -> None:
         """Works until told to stop; the database being away is no reason not to touch the file."""
         while True:
-            if self.alive():
-                self._file.touch()
-                self._say()
-                self._note()
-                counting.flush(self._database)
-            else:
-                log.error("worker.stuck", silent_seconds=round(time.monotonic() - self._ticked_at))
+            try:
+                self._beat()
+            except Exception:
+                log.exception("heartbeat.broke")
             if stop.wait(_INTERVAL_SECONDS):
                 return
+
+    def _beat(self) -> None:
+        if self.alive():
+            self._file.touch()
+            self._say()
+            self._note()
+            counting.flush(self._database)
+        else:
+            log.error("worker.stuck", silent_seconds=round(time.monotonic() - self._ticked_at))
 
     def alive(self) -> bool:
         """Whether the loop has turned lately, or has an excuse."""
@@ -80,13 +87,9 @@ class Heartbeat:
             log.info("worker.alive")
 
     def _note(self) -> None:
-        try:
-            with self._database.connection() as connection:
-                repository.beat(connection, **self._row)
-        except DatabaseUnavailable:
-            pass  # logged where it happened
-        except Exception:
-            log.exception("heartbeat.broke")
+        # Logged where it happened; the counters are tried all the same.
+        with suppress(DatabaseUnavailable), self._database.connection() as connection:
+            repository.beat(connection, **self._row)
 
 
 def loop_step(heartbeat: Heartbeat) -> type[bootsteps.StartStopStep]:

@@ -38,17 +38,15 @@ def thread_pool(give_back: GiveBack) -> type[TaskPool]:
         def on_stop(self) -> None:
             begun_at = time.monotonic()
             left = [task_id for future, task_id in list(self.futures.items()) if future.cancel()]
-            running = list(self.futures)
+            running = len(self.futures)
             # Before what runs is waited for: others may begin these now.
             given_back = _give_back(give_back, left)
             super().on_stop()
-            finished = sum(future.done() for future in running)
             log.info(
                 "worker.drained",
-                finished=finished,
+                finished=running,
                 given_back=given_back,
                 left_to_relay=len(left) - given_back,
-                lost=len(running) - finished,
                 seconds=round(time.monotonic() - begun_at, 1),
             )
 
@@ -62,5 +60,9 @@ def _give_back(give_back: GiveBack, task_ids: list[str]) -> int:
         give_back(task_ids)
     except BrokerUnavailable as error:
         log.warning("tasks.not_given_back", problem=str(error), left_to_relay=len(task_ids))
+        return 0
+    except Exception:
+        # What runs is waited for, whatever this was.
+        log.exception("tasks.not_given_back", left_to_relay=len(task_ids))
         return 0
     return len(task_ids)

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from app.db.session import Database
+from app.db.statements import Statement
 from app.errors import DatabaseUnavailable
 from app.settings import ApiSettings, load
 from tests.integration.machine import Machine
@@ -163,6 +164,29 @@ def test_a_fault_of_the_statement_is_no_outage(database: Database) -> None:
         connection.exec_driver_sql("SELECT 1/0")
     with database.connection() as connection:
         assert connection.execute(ONE).scalar_one() == 1
+
+
+def test_what_was_prepared_before_a_migration_is_prepared_anew(database: Database, parts: Machine) -> None:
+    parts.sql("CREATE TABLE changing (id smallint); GRANT SELECT ON changing TO app")
+    statement = Statement("changing_all", "SELECT id FROM changing WHERE id > :least", least="integer")
+    try:
+        with database.connection() as connection:
+            statement.run(connection, {"least": 0})
+        parts.sql("ALTER TABLE changing ALTER id TYPE integer")
+        with pytest.raises(DatabaseUnavailable), database.connection() as connection:
+            statement.run(connection, {"least": 0})
+        with database.connection() as connection:
+            statement.run(connection, {"least": 0})
+    finally:
+        parts.sql("DROP TABLE changing")
+
+
+def test_a_server_that_hangs_up_each_time_is_unavailable(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.db.session._hung_up", lambda _: True)
+    with pytest.raises(DatabaseUnavailable), database.connection():
+        pass
 
 
 def test_no_statement_is_compiled(database: Database) -> None:

@@ -14,6 +14,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from app.errors import PermanentError, TransientError, Unconfirmed
+from app.mail.connections import Connection
 from app.mail.mailer import Mailer, RecordingMailer, SmtpMailer
 from app.mail.message import render
 from app.settings import WorkerSettings, load
@@ -283,6 +284,23 @@ def test_without_an_answer_to_the_mail_nobody_knows_whether_it_was_taken(
     with listener(breaks("the mail", answer)) as port, pytest.raises(Unconfirmed, match=words) as error:
         SmtpMailer(settings(smtp_port=port)).send(mail())
     assert error.value.reason == "mail_unconfirmed"
+
+
+def test_whatever_goes_wrong_here_after_the_mail_was_sent_the_server_may_have_it(
+    settings: Settings, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    getreply = Connection.getreply
+
+    def short_of_memory(connection: Connection) -> Any:
+        answer = getreply(connection)
+        if connection.handed_over:
+            raise MemoryError
+        return answer
+
+    monkeypatch.setattr(Connection, "getreply", short_of_memory)
+    with pytest.raises(Unconfirmed):
+        SmtpMailer(settings(smtp_port=mailbox.port)).send(mail())
+    assert len(mailbox.mails) == 1
 
 
 def breaks(step: str, words: str) -> Callable[[socket.socket], None]:

@@ -105,6 +105,38 @@ def test_a_commit_that_fails_stores_nothing_and_says_so(database: Database, part
     assert names(submit(database, [to("a@example.com")], RULES)) == ["stored"]
 
 
+def test_one_that_cannot_be_stored_now_leaves_its_neighbours_their_receipts(
+    database: Database, parts: Machine
+) -> None:
+    parts.sql("""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN RAISE EXCEPTION SQLSTATE ''55P03'' USING message = ''locked''; END';
+        CREATE TRIGGER one BEFORE INSERT ON tasks FOR EACH ROW
+        WHEN (NEW.payload::text LIKE '%locked@%') EXECUTE FUNCTION refuse()
+    """)
+    try:
+        answers = submit(
+            database, [to("a@example.com"), to("locked@example.com"), to("b@example.com")], RULES
+        )
+    finally:
+        parts.sql("DROP TRIGGER one ON tasks; DROP FUNCTION refuse")
+    assert names(answers) == ["stored", "database_unavailable", "stored"]
+    assert parts.sql("SELECT count(*) FROM tasks") == [(2,)]
+
+
+def test_what_somebody_wrote_is_in_no_log(
+    database: Database, parts: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts.sql("ALTER TABLE tasks ADD CONSTRAINT never CHECK (payload::text NOT LIKE '%private%')")
+    try:
+        assert names(submit(database, [keyed("k1", message="private")], RULES)) == ["internal_error"]
+    finally:
+        parts.sql("ALTER TABLE tasks DROP CONSTRAINT never")
+    written = "".join(capsys.readouterr())
+    assert "never" in written
+    assert "private" not in written
+
+
 def test_the_same_key_and_body_are_one_task(database: Database, parts: Machine) -> None:
     first = submit(database, [keyed("k1", message="x")], RULES)
     parts.sql("UPDATE tasks SET status = 'failed', payload = '{}', erased_at = now()")

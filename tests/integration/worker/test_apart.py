@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -52,6 +53,29 @@ def test_what_is_unconfirmed_there_is_so_here(ready: Mailbox, monkeypatch: pytes
     with pytest.raises(Unconfirmed, match="may have taken") as raised:
         apart.work(TASK_ID, "notify", PAYLOAD, timeout_seconds=20)
     assert raised.value.reason == "mail_unconfirmed"
+
+
+def test_who_waits_for_its_turn_waits_no_longer_than_it_may_run(ready: Mailbox) -> None:
+    ready.delay_seconds = 3
+    done: list[dict[str, object]] = []
+    first = threading.Thread(
+        target=lambda: done.append(apart.work(TASK_ID, "notify", PAYLOAD, timeout_seconds=20))
+    )
+    first.start()
+    time.sleep(0.2)
+    with pytest.raises(TransientError) as raised:
+        apart.work("1" * 36, "notify", PAYLOAD, timeout_seconds=0.5)
+    assert raised.value.reason == "waits_its_turn"
+    first.join()
+    assert len(done) == 1
+    assert len(ready.to("someone@example.com")) == 1
+
+
+def test_no_process_is_no_death(ready: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(TransientError) as raised:
+        apart.work(TASK_ID, "notify", PAYLOAD, timeout_seconds=20)
+    assert raised.value.reason == "no_process"
 
 
 @pytest.fixture

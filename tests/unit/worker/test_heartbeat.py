@@ -95,6 +95,20 @@ def test_the_database_away_does_not_stop_the_beat(tmp_path: Path) -> None:
     assert (tmp_path / "alive").exists()
 
 
+def test_a_disk_that_is_full_does_not_stop_the_beat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    beat, _ = made(tmp_path)
+    stop = threading.Event()
+    stop.set()
+
+    def full(_: Path) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "touch", full)
+    with capture_logs() as lines:
+        beat.run(stop)
+    assert [line["event"] for line in lines] == ["heartbeat.broke"]
+
+
 def test_a_worker_that_is_alive_says_so_once_a_minute(clock: Clock, tmp_path: Path) -> None:
     beat, _ = made(tmp_path)
     stop = threading.Event()
