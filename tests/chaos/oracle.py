@@ -72,7 +72,9 @@ class Verdict:
     delivered: int
     lost: list[str]
     duplicates: dict[str, int]  # id -> copies beyond the first
+    explained: int  # how many of those copies
     unexplained: list[str]
+    astray: list[str]
     unmarked: list[str]
     failed: list[str]
     sightings: list[str]
@@ -82,6 +84,7 @@ class Verdict:
         """Why it does not pass; nothing when it does."""
         found = [f"lost: {task_id}" for task_id in self.lost]
         found += [f"delivered twice and nothing explains it: {words}" for words in self.unexplained]
+        found += [f"delivered to somebody else: {words}" for words in self.astray]
         found += [f"taken, not answered, and not marked: {words}" for words in self.unmarked]
         found += [f"failed, and nobody asked for it: {task_id}" for task_id in self.failed]
         return found + self.sightings
@@ -99,6 +102,7 @@ def judge(evidence: Evidence) -> Verdict:
         copies[mail.task_id].append(mail)
     wanted = evidence.accepted.keys() - evidence.expected_failures
     duplicates = {task_id: len(mails) - 1 for task_id, mails in copies.items() if len(mails) > 1}
+    blame = {task_id: _unexplained(copies[task_id], evidence.rows) for task_id in sorted(duplicates)}
     failed = [
         task_id
         for task_id in sorted(wanted)
@@ -109,13 +113,15 @@ def judge(evidence: Evidence) -> Verdict:
         delivered=len(wanted & copies.keys()),
         lost=sorted(wanted - copies.keys() - set(failed)),
         duplicates=duplicates,
+        explained=sum(duplicates[task_id] for task_id, words in blame.items() if not words),
         unexplained=[
-            *(
-                words
-                for task_id in sorted(duplicates)
-                if (words := _unexplained(copies[task_id], evidence.rows))
-            ),
+            *filter(None, blame.values()),
             *_twice_accepted(evidence.mails, evidence.accepted.values()),
+        ],
+        astray=[
+            f"{mail.task_id}, to {mail.recipient}"
+            for mail in evidence.mails
+            if mail.recipient != evidence.accepted.get(mail.task_id, mail.recipient)
         ],
         unmarked=[
             words for task_id in sorted(copies) if (words := _unmarked(copies[task_id], evidence.rows))

@@ -58,7 +58,7 @@ def result(fault: str, verdict: Verdict, *, recovered_seconds: float) -> Result:
         delivered=verdict.delivered,
         lost=len(verdict.lost),
         duplicates=twice,
-        explained=max(0, twice - len(verdict.unexplained)),
+        explained=verdict.explained,
         recovered_seconds=round(recovered_seconds, 1),
         passed=verdict.passed,
         complaints=verdict.complaints,

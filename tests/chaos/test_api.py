@@ -8,6 +8,15 @@ import pytest
 from tests.chaos.stack import eventually
 from tests.chaos.trial import Trial
 
+# As soon as it is free, for three seconds.
+_TAKE_PORT = (
+    "timeout 20 python3 -c 'import socket, time\n"
+    "while True:\n"
+    '  try: taken = socket.create_server(("", 8501)); break\n'
+    "  except OSError: pass\n"
+    "time.sleep(3)'"
+)
+
 
 def test_api_killed_at_random(trial: Trial, seed: int) -> None:
     """Six times in the middle of requests; each client repeats with its key."""
@@ -42,6 +51,21 @@ def test_nginx_killed(trial: Trial) -> None:
         for _ in range(3):
             time.sleep(3)
             trial.stack.kill("nginx")
+        eventually(lambda: trial.stack.is_up("nginx"), seconds=60, what="nginx is back")
+        trial.over()
+        time.sleep(2)
+    trial.conclude(settle_seconds=60, limit_seconds=20)
+
+
+def test_nginx_given_up(trial: Trial) -> None:
+    """Its port is taken for a moment: the engine's one try to start it fails; the host's watch comes next."""
+    name = trial.stack.container("nginx")
+    kill = f"kill -9 {trial.stack.pid('nginx')}"
+    with trial.load(rate=20, threads=24):
+        time.sleep(2)
+        trial.stack.host("sh", "-c", f"{kill}; {_TAKE_PORT}")
+        error = trial.stack.host("docker", "inspect", "--format", "{{.State.Error}}", name)
+        trial.require("address already in use" in error, f"the engine did not give up: {error!r}")
         eventually(lambda: trial.stack.is_up("nginx"), seconds=60, what="nginx is back")
         trial.over()
         time.sleep(2)

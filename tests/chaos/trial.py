@@ -35,11 +35,10 @@ class Trial:
     @contextlib.contextmanager
     def load(self, rate: float = 8, kinds: tuple[str, ...] = ("",), threads: int = 12) -> Iterator[None]:
         """Clients at work, and watched."""
-        with (
-            Watch(self.clients, self.stack.page),
-            Load(self.clients, rate=rate, kinds=kinds, threads=threads),
-        ):
+        watch = Watch(self.clients, self.stack.page)
+        with watch, Load(self.clients, rate=rate, kinds=kinds, threads=threads):
             yield
+        self.require(watch.looks > 0 or not self.clients.accepted, "nobody was told where a task stands")
 
     def over(self) -> None:
         """From now on recovery counts."""
@@ -159,4 +158,4 @@ class Trial:
         try:
             return self.verdict()
         except Exception:  # whatever broke the trial may be in the way here, too
-            return Verdict(len(self.clients.accepted), 0, [], {}, [], [], [], [])
+            return Verdict(len(self.clients.accepted), 0, [], {}, 0, [], [], [], [], [])

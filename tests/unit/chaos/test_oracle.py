@@ -87,6 +87,17 @@ def test_a_mail_without_an_answer_is_marked_in_its_row(
     assert bool(verdict.unmarked) is not passes
 
 
+def test_a_mail_that_reached_somebody_else_is_seen() -> None:
+    verdict = judge(evidence(mail("a", recipient="b@example.com"), mail("b", recipient="a@example.com")))
+    assert verdict.astray == ["a, to b@example.com", "b, to a@example.com"]
+    assert not verdict.passed
+
+
+def test_copies_are_counted_apart_from_tasks() -> None:
+    verdict = judge(evidence(*[mail("a")] * 4, mail("b"), mail("b"), b=row(deaths=1)))
+    assert (verdict.duplicates, verdict.explained) == ({"a": 3, "b": 1}, 1)
+
+
 def test_a_mail_that_still_waits_for_its_answer_needs_no_mark() -> None:
     assert judge(evidence(mail("a", answered=False), ids="a", a=row("running", finished_at=None))).passed
 
