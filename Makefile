@@ -1,5 +1,6 @@
 # Each target says what it does: `make help`.
-# Variables: ENV (an inventory: sandbox, production), PYTHON, VENV, FAULT and SEED (of chaos), EVENTS and RATE (of release-drill), and the SANDBOX_* of inventory/sandbox.
+# Variables: ENV (an inventory: sandbox, production), HOST (one of it), PYTHON, VENV, FAULT and SEED (of chaos), EVENTS and RATE (of
+# release-drill), and the SANDBOX_* of inventory/sandbox.
 VENV ?= .venv
 ENV ?= sandbox
 SANDBOX = $(or $(SANDBOX_NAME),steadfast)
@@ -15,12 +16,16 @@ PLAYBOOK = ansible-playbook --inventory inventory/$(ENV)
 SANDBOX_PLAYBOOK = ansible-playbook --inventory inventory/sandbox
 WHICH = $(if $(TASK),--extra-vars "task_operations_task_ids='$(TASK)'") $(if $(STATUS),--extra-vars task_operations_status=$(STATUS)) \
   $(if $(OLDER_THAN),--extra-vars task_operations_older_than=$(OLDER_THAN)) $(if $(LIMIT),--extra-vars task_operations_limit=$(LIMIT))
+# Where there is no terminal, as with `make psql <question.sql`, the container has none either.
+NO_TTY = \$$(test -t 0 || echo --no-TTY)
+READER = -c role=reader -c default_transaction_read_only=on -c statement_timeout=60s
 LOCK = uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate $(if $(UPGRADE),--upgrade)
 .DEFAULT_GOAL := help
-.PHONY: help set-up up down check test chaos bench scenario release-drill provision teardown deploy roll-back releases status drift tasks cancel-tasks retry-tasks replay-tasks smoke-test verify lock format clean
+.PHONY: help set-up up down check test chaos bench scenario release-drill provision teardown deploy roll-back releases status drift logs shell psql \
+  back-up rehearse-restore tasks cancel-tasks retry-tasks replay-tasks smoke-test verify lock format clean
 
 help: ## Show this
-	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name words; do printf '  make %-13s %s\n' "$$name" "$$words"; done
+	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name words; do printf '  make %-17s %s\n' "$$name" "$$words"; done
 
 set-up: ## Install the tool set into .venv (every other target does so by itself)
 	@.ci/set-up
@@ -76,6 +81,22 @@ status: set-up ## Show containers and readiness: make status ENV=production
 
 drift: set-up ## Say what differs from what was deployed, changing nothing: make drift ENV=production
 	@ANSIBLE_DISPLAY_OK_HOSTS=false $(PLAYBOOK) --check --diff playbooks/check-drift.yml
+
+logs: set-up ## Follow what the containers write: make logs ENV=production SERVICE=worker TASK=<id>
+	@.ci/on-host $(ENV) '$(HOST)' "docker compose logs --follow --no-color --tail $(if $(TASK),all,50) \
+	  \$$(docker compose config --services | grep -E '^($(or $(SERVICE),.+))(_|\$$)') $(if $(TASK),| grep --line-buffered --fixed-strings -e '$(TASK)')"
+
+shell: set-up ## A Python prompt beside the live release, with its code, settings and database: make shell ENV=production
+	@.ci/on-host $(ENV) '$(HOST)' "docker compose --progress=quiet run --rm $(NO_TTY) shell"
+
+psql: set-up ## Look into the database as `reader`, who changes nothing: make psql ENV=production
+	@.ci/on-host $(ENV) '$(HOST)' "docker compose --progress=quiet run --rm $(NO_TTY) --env PGOPTIONS='$(READER)' database-client psql"
+
+back-up: set-up ## Back the database up now: make back-up ENV=production
+	@$(PLAYBOOK) playbooks/back-up-data.yml
+
+rehearse-restore: set-up ## Prove that the newest backup can be restored: make rehearse-restore ENV=production
+	@$(PLAYBOOK) playbooks/rehearse-restore.yml
 
 tasks: set-up ## Count and list tasks: make tasks ENV=production STATUS=failed OLDER_THAN=2h LIMIT=20
 	@$(PLAYBOOK) $(WHICH) playbooks/list-tasks.yml

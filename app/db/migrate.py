@@ -17,6 +17,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from app import process
+from app.db import reader
 from app.db.schema import HEAD, MIGRATIONS, floor
 from app.db.session import Database
 from app.deadline import Deadline
@@ -64,6 +65,7 @@ def migrate(settings: MigrateSettings) -> str:
             _ensure_role(connection, settings, logs_in(Database(settings, pool_size=1)))
             _upgrade(connection)
             _grant(connection, settings)
+            reader.grant(connection)
     finally:
         # However it ended, the session's lock goes with its connection.
         migrator.close()

@@ -51,7 +51,7 @@ def make_migrator(settings: MigrateSettings, master: Master) -> bool:
         with _connection(settings, master) as connection:
             _hand_over(connection, settings)
             # Last, so that whoever can log in has all that is to be its own.
-            set_password(connection, "ALTER ROLE {role} LOGIN CREATEROLE NOCREATEDB", role, password)
+            set_password(connection, "ALTER ROLE {role} LOGIN CREATEROLE CREATEDB", role, password)
     log.info("migrator.made", role=role)
     return True
 

@@ -92,6 +92,7 @@ class Deployment:
             "app_release_image": f"steadfast-app:{release}",
             "app_release_nginx_image": "steadfast-nginx:0123456789ab",
             "app_release_redis_image": "steadfast-redis:ba9876543210",
+            "app_release_postgres_image": "steadfast-postgres:fedcba987654",
             "app_stack_database_ca_path": str(ca_path),
             **FILLED_IN[environment],
             **settings,

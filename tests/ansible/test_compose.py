@@ -20,9 +20,15 @@ SECRETS = {
     "worker": {"app_database_password", "app_redis_password", "app_smtp_password"},
     "flower": {"app_redis_password"},
     "migrate": {"app_database_password", "app_migrator_password"},
+    "shell": {"app_database_password"},
+    "database-client": {"app_migrator_password"},
     "nginx": set(),
     "redis": set(),
 }
+# They run once and end, and nobody starts them but by name.
+ONE_OFFS = {"migrate", "shell", "database-client"}
+# Of these, those that print for a person or a program alone.
+UNLOGGED = {"shell", "database-client"}
 # Where each kind of service may write on the host; everything else is mounted read-only.
 WRITABLE = {"api": {"./sockets"}, "flower": {"./sockets/flower"}, "redis": {"redis-data"}}
 
@@ -45,14 +51,14 @@ def mounts(definition: dict[str, Any]) -> list[list[str]]:
 def test_the_services_are_those_of_the_moment(deployment: Deployment) -> None:
     colours = set(deployment.value("{{ __app_stack_slots_by_colour }}"))
     slots = {f"{part}_{colour}" for part in ("api", "worker") for colour in colours}
-    assert set(deployment.services) == {"nginx", "redis", "flower", "migrate"} | slots
+    assert set(deployment.services) == {"nginx", "redis", "flower"} | ONE_OFFS | slots
     assert colours
 
 
 def test_every_service_has_a_health_check(deployment: Deployment) -> None:
     for name, service in deployment.services.items():
-        if name == "migrate":
-            # It runs once and ends: its exit status says how it went.
+        if name in ONE_OFFS:
+            # Its exit status says how it went.
             assert service["healthcheck"] == {"disable": True}
         else:
             check = service["healthcheck"]
@@ -74,7 +80,7 @@ def test_memory_and_processes_are_limited(deployment: Deployment) -> None:
 
 def test_services_come_back_after_a_boot_but_a_stopped_slot_does_not(deployment: Deployment) -> None:
     for name, service in deployment.services.items():
-        assert service["restart"] == ("no" if name == "migrate" else "unless-stopped"), name
+        assert service["restart"] == ("no" if name in ONE_OFFS else "unless-stopped"), name
 
 
 def test_containers_can_do_no_more_than_they_must(deployment: Deployment) -> None:
@@ -137,6 +143,9 @@ def test_networks_separate_the_front_door_from_the_rest(deployment: Deployment) 
 def test_each_service_logs_to_its_own_place_without_waiting(deployment: Deployment) -> None:
     driver = deployment.value("{{ app_stack_log_driver }}")
     for name, service in deployment.services.items():
+        if name in UNLOGGED:
+            assert service["logging"] == {"driver": "none"}, f"{name}: rows would lie in a log"
+            continue
         assert service["logging"]["driver"] == driver, name
         options = service["logging"]["options"]
         if driver == "local":
@@ -158,7 +167,8 @@ def test_the_engine_gets_another_log_endpoint_only_when_it_is_set(deployment: De
     wanted = (
         {endpoint} if endpoint and deployment.value("{{ app_stack_log_driver }}") == "awslogs" else {None}
     )
-    assert {s["logging"]["options"].get("awslogs-endpoint") for s in deployment.services.values()} == wanted
+    options = [s["logging"]["options"] for name, s in deployment.services.items() if name not in UNLOGGED]
+    assert {option.get("awslogs-endpoint") for option in options} == wanted
 
 
 def test_each_service_gets_the_secrets_that_it_reads_and_no_other(deployment: Deployment) -> None:
@@ -212,7 +222,7 @@ def test_no_password_stands_in_a_file_that_is_no_secret(deployment: Deployment, 
 def test_a_plain_up_means_what_is_live(deployment: Deployment) -> None:
     for name, service in deployment.services.items():
         colour = name.partition("_")[2]
-        wanted = [colour] if colour else ["migrate"] if name == "migrate" else []
+        wanted = [colour] if colour else [name] if name in ONE_OFFS else []
         assert service.get("profiles", []) == wanted, name
     live = deployment.value("{{ __app_stack_state.live }}")
     assert f"COMPOSE_PROFILES={live}\n" in deployment.files["./.env"]
@@ -220,7 +230,7 @@ def test_a_plain_up_means_what_is_live(deployment: Deployment) -> None:
 
 def test_migration_and_flower_are_of_the_release_that_comes(deployment: Deployment) -> None:
     target = deployment.value("{{ __app_stack_target }}")
-    for name in ("migrate", "flower", f"api_{target['colour']}", f"worker_{target['colour']}"):
+    for name in ("migrate", "shell", "flower", f"api_{target['colour']}", f"worker_{target['colour']}"):
         service = deployment.services[name]
         assert service["image"] == target["image"], name
         assert service["env_file"] == [f"env/{target['colour']}.env"], name

@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-USERS = {"steadfast-app": "10001:10001", "steadfast-nginx": "10002:10002", "steadfast-redis": "10003:10003"}
+USERS = {
+    "steadfast-app": "10001:10001",
+    "steadfast-nginx": "10002:10002",
+    "steadfast-redis": "10003:10003",
+    "steadfast-postgres": "10001:10001",
+}
 STOP_SIGNALS = {"steadfast-nginx": "SIGQUIT"}
 WRITABLE = ["/data", "/run/lock", "/tmp", "/var/tmp"]  # noqa: S108 - Debian's own, and the volume of Redis
 

@@ -14,7 +14,7 @@ NESTING = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, as
 # Words that all layers may use: they import nothing of the application but each other.
 PLAIN = {"schemas", "operator_schemas", "errors", "logs", "settings", "deadline", "tally"}
 # Programs that stand alone, and how every program begins.
-PROGRAMS = {"flower", "probe", "process"}
+PROGRAMS = {"flower", "probe", "process", "shell"}
 
 
 def test_the_application_is_found() -> None:

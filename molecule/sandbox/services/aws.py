@@ -1,7 +1,7 @@
 """The sandbox's stand-in for AWS: moto, holding the parameters that a deployment reads.
 
 moto forgets everything when it ends. So the parameters are put in again at each start, from a file that
-outlives it.
+outlives it, and an empty bucket for backups is made.
 """
 
 import json
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import boto3
 import moto_gaps
+from botocore.config import Config
 from moto import mock_aws
 from moto.server import main
 
@@ -35,7 +36,19 @@ def put_parameters() -> None:
             ssm.put_parameter(Name=name, Value=parameter["value"], Type="String")
 
 
+def make_bucket() -> None:
+    """The bucket for backups, of the name that hosts find by themselves."""
+    account = boto3.client("sts", region_name=REGION).get_caller_identity()["Account"]
+    # The server knows buckets by their place in the path alone (tasks/aws.yml says why).
+    paths = Config(s3={"addressing_style": "path"})
+    boto3.client("s3", region_name=REGION, config=paths).create_bucket(
+        Bucket=f"steadfast-sandbox-backups-{account}",
+        CreateBucketConfiguration={"LocationConstraint": REGION},
+    )
+
+
 if __name__ == "__main__":
     moto_gaps.fill()
     put_parameters()
+    make_bucket()
     main(["--host", "0.0.0.0", "--port", str(PORT)])  # noqa: S104  # the container's own network

@@ -5,14 +5,14 @@
 # Without git there is no name: an error, unless TAR is asked for.
 set -eu
 root=$1 tar=${2:-}
-redis=roles/app_release/files/redis
+images=roles/app_release/files
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 cd "$root"
 
 if ! commit=$(git log -1 --format=%H -- app frontend) || [ -z "$commit" ]; then
   if [ -n "$tar" ]; then
-    tar --exclude=__pycache__ -cf "$tar" app frontend $redis
+    tar --exclude=__pycache__ -cf "$tar" app frontend $images
     exit 0
   fi
   echo "git knows no commit of app/ and frontend/ in $root" >&2
@@ -26,13 +26,13 @@ GIT_OBJECT_DIRECTORY=$scratch/objects
 export GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
 mkdir "$GIT_OBJECT_DIRECTORY"
 git read-tree HEAD
-git add --all -- app frontend $redis
+git add --all -- app frontend $images
 
 name=$(printf %.12s "$commit")
 if ! git diff --cached --quiet HEAD -- app frontend; then
   name=$name-dirty-$(git ls-files --stage -- app frontend | git hash-object --stdin | cut -c 1-8)
 fi
 if [ -n "$tar" ]; then
-  git -c tar.umask=022 archive --output="$tar" "$(git write-tree)" app frontend $redis
+  git -c tar.umask=022 archive --output="$tar" "$(git write-tree)" app frontend $images
 fi
 echo "$name"

@@ -1,0 +1,136 @@
+"""What playbooks/restore-data.yml does on hosts, and in which order.
+
+docker and the program are stand-ins that note each call; molecule/default/backups.yml has the real ones.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.ansible.rendering import ROOT
+from tests.ansible.test_playbooks import PROGRAMS
+
+HOSTS = """
+stack:
+  hosts:
+    app-1: {ansible_connection: local}
+    app-2: {ansible_connection: local}
+"""
+LOADED = {
+    "name": "20261124T031700Z", "database": "steadfast_restored", "schema_head": "0005",
+    "release": "1a2b3c4d5e6f", "taken_at": 0, "age_hours": 2.5, "told": "17 rows, 0.1 MiB, schema 0005",
+}  # fmt: skip
+NOTE = 'echo "$(basename "$0") $*" >>"$CALLS"\n'
+DOCKER = (
+    """#!/bin/sh
+if [ "$2" = config ]; then printf 'redis\\napi_blue\\nworker_blue\\n'; exit; fi
+"""
+    + NOTE
+)
+PROGRAM = f"""#!/bin/sh
+{NOTE}
+test "$1" != "$FAILS" || {{ echo 'the cause' >&2; exit 1; }}
+case $1 in
+  load) echo '{json.dumps(LOADED)}' ;;
+  swap) echo steadfast_before_20261124T050000Z ;;
+esac
+"""
+
+Play = Callable[..., tuple[int, str, list[str]]]
+
+
+@pytest.fixture
+def restore(tmp_path: Path) -> Play:
+    """Plays it with these settings on two hosts, both this machine; what it said, and the calls in order."""
+    for name, text in (("docker", DOCKER), ("data_backup.py", PROGRAM)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "inventory").mkdir()
+    (tmp_path / "inventory" / "hosts.yml").write_text(HOSTS)
+    shutil.copytree(ROOT / "inventory/production/group_vars", tmp_path / "inventory/group_vars")
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "SANDBOX_"))
+    }
+    environment |= {"PATH": f"{tmp_path}:{PROGRAMS}:{environment['PATH']}", "CALLS": str(tmp_path / "calls")}
+
+    def play(*, fails: str = "", **settings: object) -> tuple[int, str, list[str]]:
+        settings |= {
+            "ansible_become": False,
+            "app_stack_directory": str(tmp_path),
+            "__data_restore_program": str(tmp_path / "data_backup.py"),
+        }
+        done = subprocess.run(
+            [
+                PROGRAMS / "ansible-playbook",
+                *(
+                    "-i",
+                    str(tmp_path / "inventory"),
+                    "-e",
+                    json.dumps(settings),
+                    "playbooks/restore-data.yml",
+                ),
+            ],
+            cwd=ROOT,
+            env=environment | {"FAILS": fails},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        calls = tmp_path / "calls"
+        return done.returncode, done.stdout, calls.read_text().splitlines() if calls.exists() else []
+
+    return play
+
+
+LOAD = "data_backup.py load newest"
+MIGRATE = "docker compose run --rm --no-TTY --env APP_DATABASE_NAME=steadfast_restored migrate"
+STOP = "docker compose --profile blue --profile green stop"
+SWAP = "data_backup.py swap"
+START = "docker compose up --detach --no-recreate --pull never --wait --wait-timeout 120 redis api_blue"
+
+
+@pytest.mark.parametrize("typed", ["", "yes", "sandbox"])
+def test_nothing_is_done_without_the_environments_name(restore: Play, typed: str) -> None:
+    status, said, calls = restore(**({"data_restore_confirm": typed} if typed else {}))
+    assert status != 0
+    assert "-e data_restore_confirm=production. Nothing was changed." in said
+    assert calls == []
+
+
+def test_a_database_stands_ready_before_every_host_stops(restore: Play) -> None:
+    status, said, calls = restore(data_restore_confirm="production")
+    assert status == 0, said
+    assert calls == [LOAD, MIGRATE, STOP, STOP, SWAP, *[f"{START} worker_blue"] * 2]
+    assert "Restored: backup 20261124T031700Z, 2.5 hours old: 17 rows" in said
+    assert "kept as the database steadfast_before_20261124T050000Z" in said
+
+
+def test_held_workers_are_not_started(restore: Play) -> None:
+    status, said, calls = restore(data_restore_confirm="production", data_restore_hold=True)
+    assert status == 0, said
+    assert calls[-2:] == [START] * 2
+    assert "The workers are stopped" in said
+
+
+def test_a_backup_that_cannot_be_restored_stops_nothing(restore: Play) -> None:
+    status, said, calls = restore(
+        data_restore_confirm="production", data_restore_backup="20261123T031700Z", fails="load"
+    )
+    assert status != 0
+    assert "the cause" in said
+    assert calls == ["data_backup.py load 20261123T031700Z"]
+
+
+def test_when_the_names_cannot_change_the_stack_runs_again_with_what_it_had(restore: Play) -> None:
+    status, said, calls = restore(data_restore_confirm="production", data_restore_hold=True, fails="swap")
+    assert status != 0
+    assert "the cause" in said
+    assert "the stack runs as before" in said
+    assert calls == [LOAD, MIGRATE, STOP, STOP, SWAP, *[f"{START} worker_blue"] * 2]
