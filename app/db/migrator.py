@@ -50,7 +50,8 @@ def make_migrator(settings: MigrateSettings, master: Master) -> bool:
         _ensure_database(server, settings.database_name, role)
         with _connection(settings, master) as connection:
             _hand_over(connection, settings)
-            # Last, so that whoever can log in has all that is to be its own.
+            # Last, so that whoever can log in has all that is to be its own. CREATEDB is for restores, and
+            # their rehearsals: each fills a database beside the application's.
             set_password(connection, "ALTER ROLE {role} LOGIN CREATEROLE CREATEDB", role, password)
     log.info("migrator.made", role=role)
     return True
@@ -70,7 +71,7 @@ def _connection(settings: MigrateSettings, master: Master) -> Iterator[Connectio
 
 def _ensure_role(server: Connection, role: str) -> None:
     if not _answers(server, "SELECT 1 FROM pg_roles WHERE rolname = :role", role=role):
-        run(server, "CREATE ROLE {role} NOLOGIN CREATEROLE", role=role)
+        run(server, "CREATE ROLE {role} NOLOGIN CREATEROLE CREATEDB", role=role)
     # Only who may act as a role can make it the owner of something.
     run(server, "GRANT {role} TO CURRENT_USER", role=role)
 

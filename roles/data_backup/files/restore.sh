@@ -14,6 +14,12 @@ drop() {
 
 # Nobody has a right to it but who made it: `migrate` gives the application its own.
 load() {
+  may=$($psql --tuples-only --no-align --command='SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user')
+  if [ "$may" != t ]; then
+    echo "$PGUSER may not make databases. Say once, as the server's master user: ALTER ROLE $PGUSER CREATEDB" >&2
+    echo "(instructions.md, \"Back up and restore\", has the command)." >&2
+    exit 1
+  fi
   # An attempt that was broken off may have left one.
   drop
   createdb --maintenance-db=postgres --template=template0 "$beside"

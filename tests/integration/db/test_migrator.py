@@ -77,14 +77,14 @@ def test_the_stand_in_is_as_closed_as_rds(server: Machine) -> None:
 def test_from_a_bare_server_to_the_head(server: Machine) -> None:
     assert known(server) == []
     assert make_migrator(settings(), master(server))
-    assert rights(server) == "f|f|t|t|t"
+    assert rights(server) == "f|t|t|t|t"
     assert migrate(settings()) == HEAD
     owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'"
     assert inside(server, owners) == OWNER
     assert inside(server, f"SELECT rolcreaterole, rolcanlogin FROM pg_roles WHERE rolname = '{APP}'") == "f|t"
 
 
-@pytest.mark.parametrize("statement", ["CREATE DATABASE mine", "CREATE ROLE mine SUPERUSER"])
+@pytest.mark.parametrize("statement", ["CREATE ROLE mine SUPERUSER", f"ALTER ROLE {MASTER} PASSWORD 'mine'"])
 def test_the_migrator_is_no_administrator(server: Machine, statement: str) -> None:
     make_migrator(settings(), master(server))
     with Database(settings(), username=OWNER, password=PASSWORD).connection() as connection:
@@ -123,7 +123,7 @@ def test_a_making_that_was_broken_off_is_ended(server: Machine) -> None:
     with Database(then, username=MASTER, password=server.master_password).connection(5) as connection:
         connection.exec_driver_sql(f"CREATE ROLE {OWNER} NOLOGIN CREATEROLE")
     assert make_migrator(settings(), master(server))
-    assert rights(server) == "f|f|t|t|t"
+    assert rights(server) == "f|t|t|t|t"
     assert migrate(settings()) == HEAD
 
 
@@ -158,7 +158,7 @@ def test_what_the_master_made_as_the_migrator_is_handed_over(
 ) -> None:
     assert make_migrator(settings(), master(older))
     assert migrate(settings()) == HEAD
-    assert rights(older) == "f|f|t|t|t"
+    assert rights(older) == "f|t|t|t|t"
     owned = (
         "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
         f" AND relowner <> '{OWNER}'::regrole"
