@@ -256,10 +256,16 @@ def test_a_host_may_do_exactly_this(cloud: Cloud, first: Run) -> None:
             "Resource": "*",
         },
         {
-            "Sid": "BackupsInto",
+            "Sid": "BackupsThemselves",
             "Effect": "Allow",
-            "Action": "s3:PutObject",
+            "Action": ["s3:PutObject", "s3:GetObject"],
             "Resource": f"arn:aws:s3:::{BUCKET}/*",
+        },
+        {
+            "Sid": "BackupsByName",
+            "Effect": "Allow",
+            "Action": "s3:ListBucket",
+            "Resource": f"arn:aws:s3:::{BUCKET}",
         },
         {
             "Sid": "BackupsEncrypted",

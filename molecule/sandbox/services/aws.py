@@ -1,11 +1,13 @@
 """The sandbox's stand-in for AWS: moto, holding the parameters that a deployment reads.
 
 moto forgets everything when it ends. So the parameters are put in again at each start, from a file that
-outlives it, and an empty bucket for backups is made.
+outlives it, and an empty bucket for backups is made. Where the file holds none, playbooks/provision-aws.yml
+makes both.
 """
 
 import json
 from pathlib import Path
+from typing import Any
 
 import boto3
 import moto_gaps
@@ -18,8 +20,8 @@ PORT = 5000
 PARAMETERS = Path("/mnt/user-data/parameters.json")
 
 
-def put_parameters() -> None:
-    """Put what PARAMETERS holds into Parameter Store: {name: {"value": str, "secret": bool}}.
+def put_parameters(parameters: dict[str, dict[str, Any]]) -> None:
+    """Put them into Parameter Store: {name: {"value": str, "secret": bool}}.
 
     Secrets are encrypted under a key of the account's own, as a deployment to EC2 should have it.
     """
@@ -29,7 +31,7 @@ def put_parameters() -> None:
     key_id = kms.create_key(Description="Secrets of the sandbox")["KeyMetadata"]["KeyId"]
     kms.create_alias(AliasName="alias/steadfast-sandbox", TargetKeyId=key_id)
     ssm = boto3.client("ssm", region_name=REGION)
-    for name, parameter in json.loads(PARAMETERS.read_text()).items():
+    for name, parameter in parameters.items():
         if parameter["secret"]:
             ssm.put_parameter(Name=name, Value=parameter["value"], Type="SecureString", KeyId=key_id)
         else:
@@ -49,6 +51,8 @@ def make_bucket() -> None:
 
 if __name__ == "__main__":
     moto_gaps.fill()
-    put_parameters()
-    make_bucket()
+    found = json.loads(PARAMETERS.read_text())
+    put_parameters(found)
+    if found:
+        make_bucket()
     main(["--host", "0.0.0.0", "--port", str(PORT)])  # noqa: S104  # the container's own network
