@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,12 +41,17 @@ case $1 in
 esac
 """
 
+OTHERS = "somebody else since 2026-11-24 05:00:00 UTC\n"
+
 Play = Callable[..., tuple[int, str, list[str]]]
 
 
 @pytest.fixture
-def restore(tmp_path: Path) -> Play:
-    """Plays it with these settings on two hosts, both this machine; what it said, and the calls in order."""
+def restore(tmp_path: Path) -> Iterator[Play]:
+    """Plays it with these settings on two hosts, both this machine; what it said, and the calls in order.
+
+    However it ends, no lock of its own stays.
+    """
     for name, text in (("docker", DOCKER), ("data_backup.py", PROGRAM)):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
@@ -63,6 +68,8 @@ def restore(tmp_path: Path) -> Play:
             "ansible_become": False,
             "app_stack_directory": str(tmp_path),
             "__data_restore_program": str(tmp_path / "data_backup.py"),
+            # Both hosts are this machine, and each has its own.
+            "deployment_lock_path": f"{tmp_path}/{{{{ inventory_hostname }}}}.lock",
         }
         done = subprocess.run(
             [
@@ -86,7 +93,8 @@ def restore(tmp_path: Path) -> Play:
         calls = tmp_path / "calls"
         return done.returncode, done.stdout, calls.read_text().splitlines() if calls.exists() else []
 
-    return play
+    yield play
+    assert [path for path in tmp_path.glob("*.lock") if path.read_text() != OTHERS] == []
 
 
 LOAD = "data_backup.py load newest"
@@ -134,3 +142,23 @@ def test_when_the_names_cannot_change_the_stack_runs_again_with_what_it_had(rest
     assert "the cause" in said
     assert "the stack runs as before" in said
     assert calls == [LOAD, MIGRATE, STOP, STOP, SWAP, *[f"{START} worker_blue"] * 2]
+
+
+def test_while_a_host_is_being_deployed_nothing_is_done(restore: Play, tmp_path: Path) -> None:
+    (tmp_path / "app-2.lock").write_text(OTHERS)
+    status, said, calls = restore(data_restore_confirm="production")
+    assert status != 0
+    assert "app-2 is being changed by somebody else since 2026-11-24 05:00:00 UTC" in said
+    assert calls == []
+    assert (tmp_path / "app-2.lock").read_text() == OTHERS
+
+
+def test_nobody_can_deploy_while_the_databases_change_places(restore: Play, tmp_path: Path) -> None:
+    program = tmp_path / "data_backup.py"
+    program.write_text(
+        program.read_text().replace("#!/bin/sh\n", f"#!/bin/sh\nls {tmp_path} >>{tmp_path}/seen\n")
+    )
+    assert restore(data_restore_confirm="production")[0] == 0
+    seen = (tmp_path / "seen").read_text().split()
+    # At `load` and at `swap`.
+    assert (seen.count("app-1.lock"), seen.count("app-2.lock")) == (2, 2)
