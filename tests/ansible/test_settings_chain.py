@@ -17,7 +17,8 @@ OF_THE_STACK = {
     "project_name", "directory", "aws_region", "aws_connection",
     "domain_name", "certificate_path", "certificate_key_path", "plain_http_allowed",
     "log_driver", "log_retention_days", "log_endpoint_url",
-    "image", "nginx_image", "redis_image", "postgres_image", "client_posts_per_minute", "request_body_max_bytes",
+    "image", "nginx_image", "redis_image", "postgres_image",
+    "client_posts_per_minute", "request_body_max_bytes",
     "kept_releases", "roll_back_to", "roll_back_past_contraction",
 }  # fmt: skip
 # What the template derives: no operator sets these.
