@@ -42,10 +42,13 @@ COUNTERS = {
 }
 # Of what came since the last reading, all but one in twenty took at most so long.
 PERCENTILES = {"AcceptSecondsP95": "steadfast_accept_seconds", "TaskSecondsP95": "steadfast_task_seconds"}
+# Metric -> file in which the host's backups say when they last went well.
+AGES = {"BackupAgeHours": "backup.json", "BackupRehearsalAgeHours": "rehearsal.json"}
 
 _ADDRESS = ("127.0.0.1", 8501)
 _WAIT_SECONDS = 5
-_NO_CERTIFICATE = "none"
+# What the unit has in the place of a file that is not there.
+_NO_FILE = "none"
 # An older reading tells of more than a minute, give or take one that was missed.
 _READING_MAX_AGE_SECONDS = 180
 
@@ -124,7 +127,7 @@ def told(now: Reading, before: Reading) -> dict[str, float]:
 
 def certificate_days_left(certificate: Path, at: float) -> dict[str, float]:
     """Until nginx' certificate ends; nothing where the unit has a word in its place."""
-    if certificate.read_text() == _NO_CERTIFICATE:
+    if certificate.read_text() == _NO_FILE:
         return {}
     asked = ["/usr/bin/openssl", "x509", "-noout", "-enddate", "-in", str(certificate)]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
@@ -133,6 +136,19 @@ def certificate_days_left(certificate: Path, at: float) -> dict[str, float]:
         return {}
     ends_at = ssl.cert_time_to_seconds(done.stdout.strip().removeprefix("notAfter="))
     return {"CertificateDaysLeft": (ends_at - at) / 86_400}
+
+
+def backup_ages(directory: Path, at: float) -> dict[str, float]:
+    """Since a backup was last made, and last restored for proof; nothing where that is not known."""
+    ages = {}
+    for metric, name in AGES.items():
+        try:
+            noted = (directory / name).read_text()
+            if noted != _NO_FILE:
+                ages[metric] = (at - json.loads(noted)["at"]) / 3600
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            complain(f"{name} does not say when that went well: {error!r}")
+    return ages
 
 
 def last_reading(state: Path, at: float) -> Reading:
@@ -153,7 +169,7 @@ def keep(state: Path, reading: Reading, at: float) -> None:
 
 
 def unit(metric: str) -> str:
-    """In CloudWatch's words."""
+    """In CloudWatch's words, which has neither hours nor days."""
     return next((word for word in ("Seconds", "Percent") if word in metric), "Count")
 
 
@@ -181,7 +197,8 @@ def main() -> int:
     at = time.time()
     state = Path(os.environ["STATE_DIRECTORY"]) / "reading.json"
     values = {"Ready": float(bool(answer("/ready")))}
-    values |= certificate_days_left(Path(os.environ["CREDENTIALS_DIRECTORY"]) / "tls.crt", at)
+    credentials = Path(os.environ["CREDENTIALS_DIRECTORY"])
+    values |= certificate_days_left(credentials / "tls.crt", at) | backup_ages(credentials, at)
     reading = parse(answer("/metrics"))
     if reading:
         reading |= requests_of(answer("/nginx_status"))

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 from botocore.exceptions import EndpointConnectionError
 
 from app.api import metrics
@@ -193,9 +194,9 @@ def test_half_a_state_is_none(tmp_path: Path) -> None:
 
 def test_a_certificate_has_so_many_days_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     certificate = tmp_path / "tls.crt"
-    certificate.write_text(program._NO_CERTIFICATE)
+    certificate.write_text(program._NO_FILE)
     assert program.certificate_days_left(certificate, 0.0) == {}
-    assert f"SetCredential=tls.crt:{program._NO_CERTIFICATE}\n" in UNIT.read_text()
+    assert f"SetCredential=tls.crt:{program._NO_FILE}\n" in UNIT.read_text()
     certificate.write_text("no certificate")
     assert program.certificate_days_left(certificate, 0.0) == {}
     assert "openssl cannot read the certificate" in capsys.readouterr().err
@@ -207,9 +208,43 @@ def test_a_certificate_has_so_many_days_left(tmp_path: Path, capsys: pytest.Capt
     assert days == pytest.approx(30, abs=0.01)
 
 
+def test_backups_are_so_old(tmp_path: Path) -> None:
+    at = 1_000_000.0
+    (tmp_path / "backup.json").write_text(json.dumps({"at": at - 1.5 * 3600, "name": "20261124T031700Z"}))
+    (tmp_path / "rehearsal.json").write_text(json.dumps({"at": at - 48 * 3600, "name": "20261122T031700Z"}))
+    assert program.backup_ages(tmp_path, at) == {"BackupAgeHours": 1.5, "BackupRehearsalAgeHours": 48}
+
+
+@pytest.mark.parametrize("noted", ["none", None, "", "{", "[]", "{}", '{"at": null}'])
+def test_of_a_backup_that_nothing_or_nonsense_is_noted_of_no_age_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], noted: str | None
+) -> None:
+    if noted is not None:
+        (tmp_path / "backup.json").write_text(noted)
+    (tmp_path / "rehearsal.json").write_text('{"at": 0}')
+    assert program.backup_ages(tmp_path, 3600.0) == {"BackupRehearsalAgeHours": 1}
+    assert ("backup.json does not say when that went well" in capsys.readouterr().err) == (
+        noted != program._NO_FILE
+    )
+
+
+def test_the_unit_is_given_what_the_backups_note() -> None:
+    unit, directory = UNIT.read_text(), "{{ __app_metrics_backup_directory }}"
+    for name in program.AGES.values():
+        assert f"LoadCredential={name}:{directory}/{name}\nSetCredential={name}:{program._NO_FILE}\n" in unit
+    variables = [PROGRAM.parents[2] / role / "vars" / "main.yml" for role in ("app_metrics", "data_backup")]
+    metrics, backup = (yaml.safe_load(path.read_text()) for path in variables)
+    assert metrics["__app_metrics_backup_directory"] == backup["__data_backup_state_directory"]
+
+
 @pytest.mark.parametrize(
     ("metric", "unit"),
-    [("AcceptSecondsP95", "Seconds"), ("FailedTaskPercent", "Percent"), ("Ready", "Count")],
+    [
+        ("AcceptSecondsP95", "Seconds"),
+        ("FailedTaskPercent", "Percent"),
+        ("Ready", "Count"),
+        ("BackupAgeHours", "Count"),
+    ],
 )
 def test_units_are_cloudwatchs_words(metric: str, unit: str) -> None:
     assert program.unit(metric) == unit
@@ -223,7 +258,8 @@ class Minute:
         self.put: list[dict[str, float]] = []
         self.away = False
         self.now = 1_000_000.0
-        (tmp_path / "tls.crt").write_text("none")
+        for name in ("tls.crt", "backup.json", "rehearsal.json"):
+            (tmp_path / name).write_text("none")
         monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
         monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
         monkeypatch.setattr(sys, "argv", ["app_metrics.py", "steadfast/test"])
