@@ -2,6 +2,7 @@
 
 Each reads the configuration that was really stored and the values that are really there, and puts points of
 those names and dimensions. In the sandbox only they do: its agent sends nothing, and moto applies no filter.
+Beside them an instance of EC2 and a database of RDS, of which alarms are made, and no more is asked.
 """
 
 import json
@@ -124,3 +125,21 @@ class Filters:
                     {"MetricName": made["metricName"], "Value": float(made["metricValue"]), "Timestamp": at}
                 ],
             )
+
+
+def have_what_aws_has(ec2: Any, rds: Any) -> None:
+    """An instance and a database of this environment, unless they are there."""
+    tags = [{"Key": "Application", "Value": "steadfast"}, {"Key": "Environment", "Value": "sandbox"}]
+    filters = [{"Name": f"tag:{tag['Key']}", "Values": [tag["Value"]]} for tag in tags]
+    if not ec2.describe_instances(Filters=filters)["Reservations"]:
+        ec2.run_instances(
+            ImageId="ami-12c6146b", MinCount=1, MaxCount=1,
+            TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
+        )  # fmt: skip
+    if "steadfast-sandbox" not in [
+        one["DBInstanceIdentifier"] for one in rds.describe_db_instances()["DBInstances"]
+    ]:
+        rds.create_db_instance(
+            DBInstanceIdentifier="steadfast-sandbox", DBInstanceClass="db.t4g.micro", Engine="postgres",
+            AllocatedStorage=20, MasterUsername="postgres", MasterUserPassword="made-up-word",
+        )  # fmt: skip

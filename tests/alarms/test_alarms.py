@@ -19,9 +19,10 @@ from tests.chaos.stack import eventually
 # What the proof of each is worth (report.py).
 CLASSES = {
     "not-ready": "a", "no-worker": "a", "queue-depth": "a", "oldest-due-task": "a", "failed-tasks": "a",
-    "certificate-expiry": "a", "server-errors": "b", "log-heartbeat-api": "b", "log-heartbeat-worker": "b",
-    "disk-full": "b", "memory-full": "b", "instance-check": "c", "database-cpu": "c", "database-memory": "c",
-    "database-connections": "c", "database-storage": "c", "mail-bounces": "c", "mail-complaints": "c",
+    "certificate-expiry": "a", "backup-age": "a", "restore-rehearsal": "a", "server-errors": "b",
+    "log-heartbeat-api": "b", "log-heartbeat-worker": "b", "disk-full": "b", "memory-full": "b",
+    "instance-check": "c", "database-cpu": "c", "database-memory": "c", "database-connections": "c",
+    "database-storage": "c", "mail-bounces": "c", "mail-complaints": "c",
 }  # fmt: skip
 WELL = {
     "instance-check": 0, "database-cpu": 12, "database-memory": 200e6, "database-connections": 14,
@@ -80,6 +81,14 @@ def test_a_certificate_that_ends_soon(trial: Trial) -> None:
     trial.tell()
     trial.certificate(days=60)
     assert trial.note_after("certificate-expiry", "a certificate of five days", begin=begin) == State.ALARM
+
+
+def test_backups_that_are_old(trial: Trial) -> None:
+    with trial.backups_aged(days=9):
+        begin = now()
+        trial.tell()
+        for name in ("backup-age", "restore-rehearsal"):
+            assert trial.note_after(name, "a note of nine days ago", begin=begin) == State.ALARM, name
 
 
 def test_a_host_that_is_full(trial: Trial) -> None:

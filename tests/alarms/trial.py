@@ -16,7 +16,7 @@ import httpx
 
 from tests.alarms.evaluator import Evaluator, State
 from tests.alarms.report import Report, Seen
-from tests.alarms.stand_in import Agent, Filters
+from tests.alarms.stand_in import Agent, Filters, have_what_aws_has
 from tests.chaos.stack import ROOT, Stack, eventually
 
 PREFIX = "steadfast-sandbox-"
@@ -26,6 +26,8 @@ _DISK = "/srv/small-disk"
 _DISK_MEGABYTES = 32
 _CERTIFICATE = "/opt/steadfast/secrets/nginx/tls.crt"
 _KEPT = "/var/tmp/tls.crt"  # noqa: S108 (on the host, as root)
+_NOTES = "/var/lib/steadfast"
+_NOTES_KEPT = "/var/tmp/notes"  # noqa: S108 (on the host, as root)
 # A line each minute, a little late, and some seconds on its way.
 HEARTBEAT_SECONDS = 75
 LOGS_ARRIVE_SECONDS = 6
@@ -60,14 +62,16 @@ class Trial:
 
     @contextlib.contextmanager
     def prepared(self) -> Iterator[None]:
-        """With alarms, a small disk, a certificate, and what stands for EC2 and RDS."""
+        """With alarms, a small disk, a certificate, a proven backup, and what stands for EC2 and RDS."""
         self.stack.await_well()
-        self._have_what_aws_has()
+        have_what_aws_has(self._client("ec2"), self._client("rds"))
         self.stack.host("mkdir", "-p", _DISK)
         self.stack.host("mount", "-t", "tmpfs", "-o", f"size={_DISK_MEGABYTES}m", "tmpfs", _DISK)
         self._shell(f"rm -f {_KEPT}; test ! -e {_CERTIFICATE} || cp -a {_CERTIFICATE} {_KEPT}")
         try:
             self.certificate(days=60)
+            self._play("playbooks/back-up-data.yml")
+            self._play("playbooks/rehearse-restore.yml")
             self._apply_role()
             yield
         finally:
@@ -75,24 +79,6 @@ class Trial:
             self._shell(f"rm {_CERTIFICATE}; test ! -e {_KEPT} || mv {_KEPT} {_CERTIFICATE}")
             self.stack.behave("normal")
             self.stack.await_well()
-
-    def _have_what_aws_has(self) -> None:
-        """An instance and a database of this environment, unless they are there."""
-        ec2, rds = self._client("ec2"), self._client("rds")
-        tags = [{"Key": "Application", "Value": "steadfast"}, {"Key": "Environment", "Value": "sandbox"}]
-        filters = [{"Name": f"tag:{tag['Key']}", "Values": [tag["Value"]]} for tag in tags]
-        if not ec2.describe_instances(Filters=filters)["Reservations"]:
-            ec2.run_instances(
-                ImageId="ami-12c6146b", MinCount=1, MaxCount=1,
-                TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
-            )  # fmt: skip
-        if "steadfast-sandbox" not in [
-            one["DBInstanceIdentifier"] for one in rds.describe_db_instances()["DBInstances"]
-        ]:
-            rds.create_db_instance(
-                DBInstanceIdentifier="steadfast-sandbox", DBInstanceClass="db.t4g.micro", Engine="postgres",
-                AllocatedStorage=20, MasterUsername="postgres", MasterUserPassword="made-up-word",
-            )  # fmt: skip
 
     def _apply_role(self) -> None:
         self._memory_before = used, total = self.agent.memory()
@@ -102,14 +88,20 @@ class Trial:
             # Half of what a test takes away from what there is now.
             "memory-full": 100 * (used + MEMORY_MEGABYTES / 2 * 2**20) / total,
         }
-        settings = {"aws_monitoring_thresholds": thresholds, "aws_monitoring_ses_enabled": True}
+        self._play(
+            "tests/alarms/monitoring.yml",
+            aws_monitoring_thresholds=thresholds,
+            aws_monitoring_ses_enabled=True,
+        )
+        self.alarms = self.evaluator.alarms(PREFIX)
+
+    def _play(self, playbook: str, **settings: object) -> None:
         program = Path(sys.executable).with_name("ansible-playbook")
         done = subprocess.run(
-            [program, "-i", "inventory/sandbox", "-e", json.dumps(settings), "tests/alarms/monitoring.yml"],
+            [program, "-i", "inventory/sandbox", "-e", json.dumps(settings), playbook],
             cwd=ROOT, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
-        self.alarms = self.evaluator.alarms(PREFIX)
 
     # -- what happens
 
@@ -140,6 +132,20 @@ class Trial:
         """nginx' certificate ends so soon."""
         make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=sandbox"
         self._shell(f"{make} -days {days} -keyout /dev/null 2>/dev/null >{_CERTIFICATE}")
+
+    @contextlib.contextmanager
+    def backups_aged(self, *, days: int) -> Iterator[None]:
+        """While the host has noted that a backup and a rehearsal went well so long ago, and none since."""
+        note = json.dumps({"at": time.time() - days * 86_400})
+        self._shell(f"rm -rf {_NOTES_KEPT}; mkdir {_NOTES_KEPT}; cp -a {_NOTES}/*.json {_NOTES_KEPT}")
+        try:
+            self._shell(f"echo '{note}' | tee {_NOTES}/backup.json >{_NOTES}/rehearsal.json")
+            # One that had read the notes before is over then, and what it told is of another second.
+            self.tell()
+            time.sleep(1)
+            yield
+        finally:
+            self._shell(f"mv {_NOTES_KEPT}/*.json {_NOTES}; rmdir {_NOTES_KEPT}")
 
     def _shell(self, script: str) -> None:
         self.stack.host("sh", "-c", script)

@@ -114,6 +114,15 @@ def test_everything_that_aws_does_not_put_goes_to_one_namespace() -> None:
     assert value(program) == value(agent["cloudwatch_agent_namespace"]) == namespace
 
 
+def test_no_alarm_looks_back_further_than_cloudwatch_does() -> None:
+    # PutMetricAlarm, Period: a week, and a day in periods of less than an hour.
+    for alarm in ALARMS:
+        rings = alarm["rings"]
+        most_seconds = 604_800 if rings["seconds"] >= 3600 else 86_400
+        assert rings["periods"] * rings["seconds"] <= most_seconds, alarm["name"]
+        assert rings["bad"] <= rings["periods"], alarm["name"]
+
+
 def test_figures_that_each_host_puts_are_not_added_up() -> None:
     assert {alarm["metric"]["statistic"] for alarm in ALARMS} & {"Sum"} == set()
 
