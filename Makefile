@@ -86,7 +86,7 @@ logs: set-up ## Follow what the containers write: make logs ENV=production SERVI
 	@.ci/on-host $(ENV) '$(HOST)' "docker compose logs --follow --no-color --tail $(if $(TASK),all,50) \
 	  \$$(docker compose config --services | grep -E '^($(or $(SERVICE),.+))(_|\$$)') $(if $(TASK),| grep --line-buffered --fixed-strings -e '$(TASK)')"
 
-shell: set-up ## A Python prompt beside the live release, with its code, settings and database: make shell ENV=production
+shell: set-up ## Open a Python prompt beside the live release, with its code, settings and database: make shell ENV=production
 	@.ci/on-host $(ENV) '$(HOST)' "docker compose --progress=quiet run --rm $(NO_TTY) shell"
 
 psql: set-up ## Look into the database as `reader`, who changes nothing: make psql ENV=production
@@ -120,7 +120,8 @@ verify: set-up ## Look whether a host is as it should be, changing nothing: make
 lock: set-up ## Bring the three locks in line with pyproject.toml; UPGRADE=1 takes the newest versions
 	@$(LOCK) --universal --python-version 3.11 --group controller --group test pyproject.toml --output-file .config/requirements.txt
 	@$(LOCK) --python-platform linux --python-version 3.13 --constraints .config/requirements.txt pyproject.toml --output-file app/requirements.txt
-	@$(LOCK) --python-platform linux --python-version 3.13 --constraints .config/requirements.txt --group sandbox --output-file molecule/sandbox/services/requirements.txt
+	@$(LOCK) --python-platform linux --python-version 3.13 --constraints .config/requirements.txt --group sandbox \
+	  --output-file molecule/sandbox/services/requirements.txt
 
 format: set-up ## Format the Python files and mend what ruff can
 	@ruff check --fix .
