@@ -16,7 +16,7 @@ drop() {
 load() {
   may=$($psql --tuples-only --no-align --command='SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user')
   if [ "$may" != t ]; then
-    echo "$PGUSER may not make databases. Say once, as the server's master user: ALTER ROLE $PGUSER CREATEDB" >&2
+    echo "$PGUSER may not create databases. Say once, as the server's master user: ALTER ROLE $PGUSER CREATEDB" >&2
     echo "(instructions.md, \"Back up and restore\", has the command)." >&2
     exit 1
   fi
