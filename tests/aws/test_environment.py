@@ -12,7 +12,13 @@ import requests
 
 from tests.aws.cloud import ACCOUNT, IMAGES, PREFIX, REGION, ROOT, TAGS, Cloud, Run
 
-POLICY = json.loads((ROOT / "roles" / "aws_environment" / "files" / "operator-policy.json").read_text())
+# What an operator is given, role by role.
+POLICIES = {
+    role: json.loads((ROOT / "roles" / role / "files" / "operator-policy.json").read_text())
+    for role in ("aws_environment", "aws_monitoring")
+}
+# Of a managed policy, without its white space.
+POLICY_MAX_CHARACTERS = 6144
 PATH = "/steadfast/production/"
 BUCKET = f"{PREFIX}-backups-{ACCOUNT}"
 SECRETS = {
@@ -79,14 +85,17 @@ def only_what_an_operator_may(cloud: Cloud) -> Iterator[dict[str, Any]]:
     """The connection of a user who may do what operator-policy.json lists; moto lets nobody do more then.
 
     moto compares actions, and knows neither resources nor conditions of a statement: those are left out. The
-    right to look whether a bucket is there is s3:ListBucket in IAM, and has the request's own name in moto.
+    right to look whether a bucket is there is s3:ListBucket in IAM, and has the request's own name in moto;
+    what IAM calls cloudwatch is monitoring there.
     """
-    statements = [statement | {"Resource": "*"} for statement in POLICY["Statement"]]
-    statements.append({"Effect": "Allow", "Action": "s3:HeadBucket", "Resource": "*"})
     iam = cloud.client("iam")
     iam.create_user(UserName="operator")
-    document = json.dumps(POLICY | {"Statement": statements})
-    iam.put_user_policy(UserName="operator", PolicyName="operator", PolicyDocument=document)
+    for role, policy in POLICIES.items():
+        statements = [statement | {"Resource": "*"} for statement in policy["Statement"]]
+        statements.append({"Effect": "Allow", "Action": "s3:HeadBucket", "Resource": "*"})
+        document = json.dumps(policy | {"Statement": statements}).replace('"cloudwatch:', '"monitoring:')
+        arn = iam.create_policy(PolicyName=role, PolicyDocument=document)["Policy"]["Arn"]
+        iam.attach_user_policy(UserName="operator", PolicyArn=arn)
     key = iam.create_access_key(UserName="operator")["AccessKey"]
     # How many requests are let through before it looks.
     requests.post(f"{cloud.url}/moto-api/reset-auth", data=b"0", timeout=10)
@@ -98,6 +107,11 @@ def only_what_an_operator_may(cloud: Cloud) -> Iterator[dict[str, Any]]:
         }
     finally:
         requests.post(f"{cloud.url}/moto-api/reset-auth", data=b"inf", timeout=10)
+
+
+@pytest.mark.parametrize("role", POLICIES)
+def test_aws_takes_a_policy_of_that_size(role: str) -> None:
+    assert len(json.dumps(POLICIES[role], separators=(",", ":"))) <= POLICY_MAX_CHARACTERS
 
 
 @pytest.fixture(scope="module")
@@ -363,7 +377,7 @@ def test_teardown_leaves_the_last_snapshot_and_its_key_then_nothing(
     assert run.status == 0, run.output
     (snapshot,) = cloud.client("rds").describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
     assert snapshot["DBSnapshotIdentifier"].startswith(f"{PREFIX}-final-")
-    assert snapshot["DBSnapshotIdentifier"] in run.told
+    assert snapshot["DBSnapshotIdentifier"] in run.output
     assert {arn.split(":")[2] for arn in cloud.tagged()} <= {"kms", "rds"}
     assert cloud.client("kms").describe_key(KeyId=f"alias/{PREFIX}")["KeyMetadata"]["KeyState"] == "Enabled"
     assert by_name(cloud) == {}
