@@ -82,9 +82,11 @@ status: set-up ## Show containers and readiness: make status ENV=production
 drift: set-up ## Say what differs from what was deployed, changing nothing: make drift ENV=production
 	@ANSIBLE_DISPLAY_OK_HOSTS=false $(PLAYBOOK) --check --diff playbooks/check-drift.yml
 
+# Compose writes a terminal's signs before each line, whatever it is told.
 logs: set-up ## Follow what the containers write: make logs ENV=production SERVICE=worker TASK=<id>
 	@.ci/on-host $(ENV) '$(HOST)' "docker compose logs --follow --no-color --tail $(if $(TASK),all,50) \
-	  \$$(docker compose config --services | grep -E '^($(or $(SERVICE),.+))(_|\$$)') $(if $(TASK),| grep --line-buffered --fixed-strings -e '$(TASK)')"
+	  \$$(docker compose config --services | grep -E '^($(or $(SERVICE),.+))(_|\$$)') \
+	  | sed --unbuffered -n 's/^[^a-z]*\(.*$(TASK)\)/\1/p'"
 
 shell: set-up ## Open a Python prompt beside the live release, with its code, settings and database: make shell ENV=production
 	@.ci/on-host $(ENV) '$(HOST)' "docker compose --progress=quiet run --rm $(NO_TTY) shell"
