@@ -1,9 +1,11 @@
 """Operators' paths: nothing without the token, and every request in one of the forms that they have."""
 
+import hmac
 from typing import Any
 
 import pytest
 
+from app.api import tasks
 from app.operator_schemas import ByAge, ByIds, ByStatus, Changed, Counts, Listing, TaskPage
 from app.schemas import Operation, Status
 from app.services import operation
@@ -86,6 +88,27 @@ def test_with_the_token_it_is_done_and_nobody_keeps_the_answer(
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-store"
     assert [call[0] for call in asked] == ["the operators' database"]
+
+
+@pytest.mark.parametrize(
+    ("given", "status"), [(TOKEN, 200), (f"{TOKEN[:-1]}x", 401), (TOKEN[:1], 401), ("", 401)]
+)
+def test_a_token_is_compared_in_a_time_that_tells_nothing_of_it(
+    api: Api, asked: list[Any], monkeypatch: pytest.MonkeyPatch, given: str, status: int
+) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+
+    class Noting:
+        @staticmethod
+        def compare_digest(one: bytes, other: bytes) -> bool:
+            compared.append((one, other))
+            return hmac.compare_digest(one, other)
+
+    monkeypatch.setattr(tasks, "hmac", Noting)
+    answer = api.client.get("/tasks/counts", headers={"Authorization": f"Bearer {given}"})
+    assert answer.status_code == status
+    # It alone decides: it got the whole of both, whatever is wrong.
+    assert compared == [(given.encode(), TOKEN.encode())]
 
 
 def test_a_listing_is_narrowed_as_asked(api: Api, asked: list[Any]) -> None:
