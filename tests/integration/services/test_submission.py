@@ -1,5 +1,7 @@
 """Accepting: in one statement, each row for itself, within the recipient's limit."""
 
+import json
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -193,6 +195,15 @@ def test_a_key_of_a_task_that_was_not_stored_after_all_is_free(database: Databas
     assert names(submit(database, [keyed("k1")], RULES)) == ["recipient_limit_reached"]
     parts.sql("UPDATE tasks SET created_at = now() - interval '61 minutes'")
     assert names(submit(database, [keyed("k1")], RULES)) == ["stored"]
+
+
+def test_of_a_key_only_the_digest_is_stored(database: Database, parts: Machine) -> None:
+    # Nor in the payload, while it is there: who reads the table shall not be able to ask under it.
+    submit(database, [keyed("a-key-of-somebody", message="words")], RULES)
+    (row,) = [row for (row,) in parts.sql("SELECT to_jsonb(tasks) FROM tasks")]
+    assert row["payload"] == {"email": "a@example.com", "message": "words"}
+    assert [column for column, value in row.items() if "a-key-of-somebody" in json.dumps(value)] == []
+    assert re.fullmatch(r"[0-9a-f]{32}", row["idempotency_digest"])
 
 
 def test_neither_a_key_nor_a_recipient_can_be_read_from_the_row_once_it_is_erased(
