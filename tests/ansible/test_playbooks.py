@@ -5,61 +5,38 @@ real host.
 """
 
 import json
-import os
 import re
-import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.ansible.rendering import ROOT
+from tests.aws.operator import ROOT, Run, run
 
 # Those that make the hosts, and remove them: tests/aws starts them.
 WITHOUT_HOSTS = {"provision-aws.yml", "teardown-aws.yml"}
 NAMES = sorted(path.name for path in (ROOT / "playbooks").glob("*.yml"))
 PLAYBOOKS = ["site.yml", *(f"playbooks/{name}" for name in NAMES if name not in WITHOUT_HOSTS)]
-PROGRAMS = Path(sys.executable).parent
-
-
-def start(program: str, *arguments: str) -> subprocess.Popen[str]:
-    """One of Ansible's programs with the repository's ansible.cfg, whatever the caller's environment says."""
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "SANDBOX_"))
-    }
-    environment["PATH"] = f"{PROGRAMS}:{environment['PATH']}"
-    return subprocess.Popen(
-        [PROGRAMS / program, *arguments],
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 @pytest.fixture(scope="session")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
-    """Playbook -> exit status and what it said; two at a time, as each waits for little but its own start."""
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """Each playbook's run; two at a time, as each waits for little but its own start."""
     inventory = tmp_path_factory.mktemp("inventory")
     (inventory / "hosts.yml").write_text("stack:\n  hosts:\n")
     (inventory / "group_vars").symlink_to(ROOT / "inventory" / "production" / "group_vars")
-    found = {}
-    for pair in (PLAYBOOKS[at : at + 2] for at in range(0, len(PLAYBOOKS), 2)):
-        started = {playbook: start("ansible-playbook", "-i", str(inventory), playbook) for playbook in pair}
-        for playbook, process in started.items():
-            output, _ = process.communicate(timeout=60)
-            found[playbook] = (process.returncode, output)
-    return found
+    home = tmp_path_factory.mktemp("home")
+    with ThreadPoolExecutor(2) as pool:
+        ended = pool.map(
+            lambda playbook: run("ansible-playbook", "-i", inventory, playbook, home=home), PLAYBOOKS
+        )
+        return dict(zip(PLAYBOOKS, ended, strict=True))
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
-def test_without_a_host_it_stops_and_says_which_file_to_fill_in(
-    runs: dict[str, tuple[int, str]], playbook: str
-) -> None:
-    status, output = runs[playbook]
-    assert status != 0, output
+def test_without_a_host_it_stops_and_says_which_file_to_fill_in(runs: dict[str, Run], playbook: str) -> None:
+    output = runs[playbook].output
+    assert runs[playbook].status != 0, output
     assert "Fill in inventory/production/hosts.yml" in output
     assert (ROOT / "inventory" / "production" / "hosts.yml").is_file()
     # The first play stopped everything, and nothing else went wrong before it.
@@ -67,21 +44,20 @@ def test_without_a_host_it_stops_and_says_which_file_to_fill_in(
     assert "Traceback" not in output
 
 
-def test_without_i_the_inventory_is_production() -> None:
+def test_without_i_the_inventory_is_production(tmp_path: Path) -> None:
     # So that the operator's command is `ansible-playbook site.yml` and no more.
-    output, _ = start("ansible-config", "dump", "--only-changed", "--format", "json").communicate(timeout=60)
-    values = {entry["name"]: entry["value"] for entry in json.loads(output) if "name" in entry}
+    done = run("ansible-config", "dump", "--only-changed", "--format", "json", home=tmp_path)
+    values = {entry["name"]: entry["value"] for entry in json.loads(done.output) if "name" in entry}
     assert values["DEFAULT_HOST_LIST"] == [str(ROOT / "inventory" / "production")]
 
 
 @pytest.mark.parametrize("environment", sorted(path.name for path in (ROOT / "inventory").iterdir()))
-def test_every_inventory_is_read(environment: str) -> None:
+def test_every_inventory_is_read(environment: str, tmp_path: Path) -> None:
     # What stands in files; tests/aws asks the rest of production's.
-    process = start("ansible-inventory", "-i", f"inventory/{environment}/hosts.yml", "--list")
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, output
-    assert "[WARNING]" not in output
-    assert "stack" in json.loads(output)["all"]["children"]
+    done = run("ansible-inventory", "-i", f"inventory/{environment}/hosts.yml", "--list", home=tmp_path)
+    assert done.status == 0, done.output
+    assert "[WARNING]" not in done.output
+    assert "stack" in json.loads(done.output)["all"]["children"]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +67,9 @@ def test_every_inventory_is_read(environment: str) -> None:
         ("localhost", {"ansible_connection": "local"}),
     ],
 )
-def test_an_entry_is_used_by_uncommenting_it(tmp_path: Path, name: str, expected: dict[str, str]) -> None:
+def test_an_entry_is_used_by_uncommenting_it(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, name: str, expected: dict[str, str]
+) -> None:
     text = (ROOT / "inventory" / "production" / "hosts.yml").read_text()
     entry = re.compile(rf"^    # {name}:\n(?:    #   .+\n)+", re.MULTILINE)
     assert entry.search(text)
@@ -100,10 +78,9 @@ def test_an_entry_is_used_by_uncommenting_it(tmp_path: Path, name: str, expected
     # Where instructions.md has it; Ansible would read it as an inventory, too.
     (tmp_path / "rds-ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
 
-    process = start("ansible-inventory", "-i", str(tmp_path), "--list")
-    output, _ = process.communicate(timeout=60)
+    done = run("ansible-inventory", "-i", tmp_path, "--list", home=tmp_path_factory.mktemp("home"))
 
-    assert "[WARNING]" not in output
-    found = json.loads(output)
+    assert "[WARNING]" not in done.output
+    found = json.loads(done.output)
     assert found["stack"]["hosts"] == [name]
     assert found["_meta"]["hostvars"][name].items() >= expected.items()

@@ -1,4 +1,4 @@
-"""An AWS for the tests (moto, on a free port of this machine) and the playbooks run against it.
+"""An account of AWS (moto) and the playbooks run against it.
 
 The playbooks are those of the repository, with production's own variables; what an operator would fill in,
 and where AWS is, comes as extra variables.
@@ -6,26 +6,25 @@ and where AWS is, comes as extra variables.
 
 import base64
 import json
-import os
-import re
-import resource
-import socket
-import subprocess
-import sys
-import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import boto3
-import requests
 
-ROOT = Path(__file__).resolve().parents[2]
-MOTO = ROOT / "molecule" / "sandbox" / "services" / "moto_gaps.py"
+from tests.aws.endpoint import moto
+from tests.aws.operator import ROOT, Run, run
+
 REGION = "eu-central-1"
+# Another, in which nothing is ever made.
+EMPTY_REGION = "eu-west-1"
 ACCOUNT = "123456789012"
 DEBIAN = "136693071363"
 PREFIX = "steadfast-production"
+PATH = "/steadfast/production/"
+BUCKET = f"{PREFIX}-backups-{ACCOUNT}"
 TAGS = {"Application": "steadfast", "Environment": "production", "ManagedBy": "ansible"}
 CREDENTIALS = {"access_key": "tests", "secret_key": "a-word-that-stands-nowhere-else"}
 
@@ -67,83 +66,44 @@ def public_key() -> str:
     return f"ssh-ed25519 {base64.b64encode(blob).decode()} operator\n"
 
 
-def free_port() -> int:
-    """A port of this machine that nobody has."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+@contextmanager
+def account(folder: Path) -> Iterator["Cloud"]:
+    """An account in which nothing is; into the folder go an operator's inventory, key and certificates."""
+    home = folder / "home"
+    home.mkdir()
+    (folder / "images.json").write_text(json.dumps(images()))
+    inventory = folder / "inventory"
+    (inventory / "group_vars").mkdir(parents=True)
+    (inventory / "hosts.yml").write_text("stack:\n  hosts:\n")
+    (inventory / "group_vars" / "all").symlink_to(ROOT / "inventory" / "production" / "group_vars" / "all")
+    (folder / "key.pub").write_text(public_key())
+    (folder / "bundle.pem").write_text("-----BEGIN CERTIFICATE-----\nmade up\n-----END CERTIFICATE-----\n")
+    with moto(MOTO_AMIS_PATH=str(folder / "images.json")) as url:
+        yield Cloud(folder, url)
 
 
-def work_seconds() -> float:
-    """The processor's time that ended children of this process have taken."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+class Held(NamedTuple):
+    """What there is of the environment: what bears its tags, by ARN, and its parameters with their values."""
+
+    arns: set[str]
+    parameters: dict[str, str]
 
 
 @dataclass(frozen=True)
-class Run:
-    """How a playbook ended."""
+class Step:
+    """A run, and what there was before and after it."""
 
-    status: int
-    output: str
-    seconds: float
-    # Of the processor.
-    work_seconds: float
-
-    @property
-    def changed(self) -> int:
-        """How many tasks changed something."""
-        return sum(int(count) for count in re.findall(r"\bchanged=(\d+)", self.output))
-
-    @property
-    def told(self) -> str:
-        """Its last message, in one line."""
-        return " ".join(self.output.rpartition("TASK [")[2].split())
+    before: Held
+    run: Run
+    after: Held
 
 
-@dataclass
+@dataclass(frozen=True)
 class Cloud:
-    """One moto and a folder with what an operator has: an inventory, a key for ssh, RDS's certificates."""
+    """An account: where it answers, and the operator's folder."""
 
     folder: Path
-    port: int = field(default_factory=free_port)
-
-    def __post_init__(self) -> None:
-        (self.folder / "images.json").write_text(json.dumps(images()))
-        inventory = self.folder / "inventory"
-        (inventory / "group_vars").mkdir(parents=True)
-        (inventory / "hosts.yml").write_text("stack:\n  hosts:\n")
-        (inventory / "group_vars" / "all").symlink_to(
-            ROOT / "inventory" / "production" / "group_vars" / "all"
-        )
-        (self.folder / "key.pub").write_text(public_key())
-        (self.folder / "bundle.pem").write_text(
-            "-----BEGIN CERTIFICATE-----\nmade up\n-----END CERTIFICATE-----\n"
-        )
-        self.server = subprocess.Popen(
-            [sys.executable, str(MOTO), "-H", "127.0.0.1", "-p", str(self.port)],
-            env=os.environ | {"MOTO_AMIS_PATH": str(self.folder / "images.json")},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        self._await()
-
-    def _await(self) -> None:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            try:
-                requests.get(f"{self.url}/moto-api/", timeout=2)
-                return
-            except requests.ConnectionError:
-                assert self.server.poll() is None, "moto did not start"
-                time.sleep(0.2)
-        raise AssertionError("moto does not answer")
-
-    @property
-    def url(self) -> str:
-        """Its endpoint."""
-        return f"http://127.0.0.1:{self.port}"
+    url: str
 
     def client(self, service: str, **options: Any) -> Any:
         """boto3's client of a service."""
@@ -167,25 +127,8 @@ class Cloud:
 
     def play(self, playbook: str, *arguments: str, **settings: Any) -> Run:
         """Runs one of the repository's playbooks as an operator does; `settings` go over the usual ones."""
-        ours = ("ANSIBLE_", "AWS_", "SANDBOX_", "STEADFAST_")
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        programs = Path(sys.executable).parent
-        kept |= {"PATH": f"{programs}:{kept['PATH']}", "LC_ALL": "C.UTF-8"}
-        # No instance's metadata service is asked for credentials, wherever this runs.
-        kept |= {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/dev/null"}
-        inventory, extra = self.folder / "inventory", json.dumps(self.settings() | settings)
-        begun, worked = time.monotonic(), work_seconds()
-        ended = subprocess.run(
-            [programs / "ansible-playbook", "-i", inventory, "-e", extra, playbook, *arguments],
-            cwd=ROOT,
-            env=kept,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=600,
-        )
-        return Run(ended.returncode, ended.stdout, time.monotonic() - begun, work_seconds() - worked)
+        chosen = ("-i", self.folder / "inventory", "-e", json.dumps(self.settings() | settings))
+        return run("ansible-playbook", *chosen, playbook, *arguments, home=self.folder / "home")
 
     def provision(self, *arguments: str, **settings: Any) -> Run:
         """playbooks/provision-aws.yml."""
@@ -209,7 +152,29 @@ class Cloud:
             if found["ResourceARN"].rpartition("/")[2] not in gone
         }
 
-    def end(self) -> None:
-        """Ends moto."""
-        self.server.terminate()
-        self.server.wait(20)
+    def parameters(self) -> dict[str, str]:
+        """Every parameter of the environment and its value."""
+        pages = self.client("ssm").get_paginator("get_parameters_by_path")
+        found = pages.paginate(Path=PATH, Recursive=True, WithDecryption=True)
+        return {
+            entry["Name"].removeprefix(PATH): entry["Value"] for page in found for entry in page["Parameters"]
+        }
+
+    def held(self) -> Held:
+        """What there is."""
+        return Held(self.tagged(), self.parameters())
+
+    def step(self, *arguments: str, **settings: Any) -> Step:
+        """`provision`, and what it made of what there was."""
+        before = self.held()
+        run = self.provision(*arguments, **settings)
+        return Step(before, run, self.held())
+
+    def instances(self) -> list[dict[str, Any]]:
+        """The environment's instances that are not terminated."""
+        tags = TAGS | {"Role": "stack"}
+        filters = [{"Name": f"tag:{key}", "Values": [value]} for key, value in tags.items()]
+        states = ["pending", "running", "stopping", "stopped"]
+        filters.append({"Name": "instance-state-name", "Values": states})
+        found = self.client("ec2").describe_instances(Filters=filters)
+        return [instance for reservation in found["Reservations"] for instance in reservation["Instances"]]

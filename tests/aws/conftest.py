@@ -1,15 +1,95 @@
-"""An AWS a module of tests."""
+"""One environment in AWS, at which all files look: made once, and removed by test_teardown.py, the last."""
 
+import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
+import requests
 
-from tests.aws.cloud import Cloud
+from tests.aws.cloud import IMAGES, PATH, REGION, Cloud, Step, account
+from tests.aws.operator import ROOT
+
+ROLES = ("aws_environment", "aws_monitoring")
+POLICIES = [ROOT / "roles" / role / "files" / "operator-policy.json" for role in ROLES]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """An account in which nothing is."""
-    found = Cloud(tmp_path_factory.mktemp("cloud"))
-    yield found
-    found.end()
+    """The account in which the environment is."""
+    with account(tmp_path_factory.mktemp("cloud")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def foreign(cloud: Cloud) -> dict[str, str]:
+    """What somebody else has in the account: a VPC with an instance, a parameter, a bucket."""
+    ec2 = cloud.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.42.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.42.0.0/24")["Subnet"]["SubnetId"]
+    tags = [{"Key": "Application", "Value": "steadfast"}, {"Key": "Environment", "Value": "staging"}]
+    image = IMAGES["debian-13-amd64-20251201-3"][0]
+    (instance,) = ec2.run_instances(
+        ImageId=image,
+        MinCount=1,
+        MaxCount=1,
+        SubnetId=subnet,
+        TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
+    )["Instances"]
+    cloud.client("ssm").put_parameter(
+        Name="/steadfast/staging/redis/password", Value="theirs", Type="SecureString"
+    )
+    where = {"LocationConstraint": REGION}
+    cloud.client("s3").create_bucket(Bucket="steadfast-staging-backups", CreateBucketConfiguration=where)
+    return {"vpc": vpc, "subnet": subnet, "instance": instance["InstanceId"]}
+
+
+@contextmanager
+def only_what_an_operator_may(cloud: Cloud) -> Iterator[dict[str, Any]]:
+    """The connection of a user who may do what both operator-policy.json list; moto lets nobody do more then.
+
+    moto compares actions, and knows neither resources nor conditions of a statement: those are left out. The
+    right to look whether a bucket is there is s3:ListBucket in IAM, and has the request's own name in moto;
+    CloudWatch is called there as requests to it are signed.
+    """
+    documents = [json.loads(path.read_text().replace('"cloudwatch:', '"monitoring:')) for path in POLICIES]
+    statements = [statement | {"Resource": "*"} for found in documents for statement in found["Statement"]]
+    statements.append({"Effect": "Allow", "Action": "s3:HeadBucket", "Resource": "*"})
+    iam = cloud.client("iam")
+    iam.create_user(UserName="operator")
+    document = json.dumps(documents[0] | {"Statement": statements})
+    iam.put_user_policy(UserName="operator", PolicyName="operator", PolicyDocument=document)
+    key = iam.create_access_key(UserName="operator")["AccessKey"]
+    # How many requests are let through before it looks.
+    requests.post(f"{cloud.url}/moto-api/reset-auth", data=b"0", timeout=10)
+    try:
+        yield {
+            "endpoint_url": cloud.url,
+            "access_key": key["AccessKeyId"],
+            "secret_key": key["SecretAccessKey"],
+        }
+    finally:
+        requests.post(f"{cloud.url}/moto-api/reset-auth", data=b"inf", timeout=10)
+
+
+@pytest.fixture(scope="session")
+def first(cloud: Cloud, foreign: dict[str, str]) -> Step:
+    """The first run, in an account that has nothing of this environment."""
+    before = cloud.held()
+    with only_what_an_operator_may(cloud) as connection:
+        run = cloud.provision(app_stack_aws_connection=connection)
+    return Step(before, run, cloud.held())
+
+
+@pytest.fixture(scope="session")
+def second(cloud: Cloud, first: Step) -> Step:
+    """A run after an operator has changed a password by hand."""
+    cloud.client("ssm").put_parameter(Name=f"{PATH}redis/password", Value="changed-by-hand", Overwrite=True)
+    return cloud.step()
+
+
+@pytest.fixture(scope="session")
+def checked(cloud: Cloud, second: Step) -> Step:
+    """A run in check mode, as if two settings had been changed."""
+    return cloud.step("--check", aws_environment_instance_count=2, aws_environment_database_backup_days=14)

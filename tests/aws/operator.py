@@ -1,6 +1,8 @@
 """Starts Ansible as an operator does; of AWS its environment holds what the test gives, and no more."""
 
 import os
+import re
+import resource
 import subprocess
 import sys
 import time
@@ -9,38 +11,61 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(sys.executable).parent
+# What steers Ansible, AWS's tools and the project's own programs from outside.
+STEERING = ("ANSIBLE_", "AWS_", "SANDBOX_", "STEADFAST_", "E2E_")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Run:
-    """What a command said, and how long it took."""
+    """What a command said, how it ended, and how long it took."""
 
     status: int
     output: str
     seconds: float
+    # Of the processors, by it and all that it started.
+    work_seconds: float
 
     @property
     def was_quick(self) -> bool:
-        """Whether it took less than 15 s; more where this machine has more to do than processors to do it."""
-        return self.seconds < 15 * max(1, os.getloadavg()[0] / (os.cpu_count() or 1))
+        """Whether it is over within 15 s on a machine that does nothing else, and waited for nothing long."""
+        return self.work_seconds < 15 and self.seconds < 90
 
     @property
     def words(self) -> str:
         """The output with every run of white space as one blank, since Ansible breaks lines as it likes."""
         return " ".join(self.output.split())
 
+    @property
+    def told(self) -> str:
+        """Its last message, in one line."""
+        return " ".join(self.output.rpartition("TASK [")[2].split())
+
+    @property
+    def changed(self) -> int:
+        """How many tasks changed something."""
+        return sum(int(count) for count in re.findall(r"\bchanged=(\d+)", self.output))
+
+    def changes(self, role: str) -> list[str]:
+        """The tasks of a role that changed something."""
+        tasks = [
+            block.partition("]") for block in self.output.split("\nTASK [") if block.startswith(f"{role} : ")
+        ]
+        return [name for name, _, said in tasks if "\nchanged: [" in said]
+
+
+def work_seconds() -> float:
+    """The processors' time that ended children of this process have taken."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
 
 def run(program: str, *arguments: str | Path, path: str = "", home: Path, **environment: str) -> Run:
     """One of Ansible's programs in the repository, with the repository's ansible.cfg."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("ANSIBLE_", "AWS_", "SANDBOX_", "E2E_"))
-    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(STEERING)}
     # Where boto3 looks for configuration; and where it would find an instance's credentials, if this is one.
-    kept |= {"HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true"}
+    kept |= {"HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true", "LC_ALL": "C.UTF-8"}
     given = kept | {"PATH": path or f"{PROGRAMS}:{kept['PATH']}"} | environment
-    begun = time.monotonic()
+    begun, worked = time.monotonic(), work_seconds()
     done = subprocess.run(
         [PROGRAMS / program, *map(str, arguments)],
         cwd=ROOT,
@@ -49,6 +74,6 @@ def run(program: str, *arguments: str | Path, path: str = "", home: Path, **envi
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=600,
     )
-    return Run(done.returncode, done.stdout, time.monotonic() - begun)
+    return Run(done.returncode, done.stdout, time.monotonic() - begun, work_seconds() - worked)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlparse
 
 # As the references of EC2, STS and S3 have them: status and words. A look (HEAD) gets no words.
 ERRORS = {
@@ -37,7 +38,7 @@ def body(code: str, words: str, service: str) -> bytes:
 class Refusing(BaseHTTPRequestHandler):
     """Passes on all but one action; `refusing` makes one of these for each case."""
 
-    port: int
+    netloc: str
     action: str
     code: str
 
@@ -48,7 +49,7 @@ class Refusing(BaseHTTPRequestHandler):
             status, words = ERRORS[self.code]
             self.answer(status, {"Content-Type": "text/xml"}, body(self.code, words, self.service))
             return
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection(self.netloc, timeout=30)
         connection.request(self.command, self.path, sent, dict(self.headers))
         told = connection.getresponse()
         self.answer(told.status, dict(told.headers), told.read())
@@ -85,9 +86,10 @@ class Refusing(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def refusing(port: int, action: str, code: str) -> Iterator[str]:
-    """The address of a proxy to moto's port at which `action` is refused with `code`."""
-    handler = type("Handler", (Refusing,), {"port": port, "action": action, "code": code})
+def refusing(url: str, action: str, code: str) -> Iterator[str]:
+    """The address of a proxy to moto at which `action` is refused with `code`."""
+    case = {"netloc": urlparse(url).netloc, "action": action, "code": code}
+    handler = type("Handler", (Refusing,), case)
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

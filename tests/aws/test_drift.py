@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.aws.cloud import PREFIX, Cloud, Run
+from tests.aws.cloud import EMPTY_REGION, PREFIX, Cloud, Step
+from tests.aws.operator import Run
 
 
 def look(cloud: Cloud, **settings: object) -> Run:
@@ -63,16 +64,14 @@ BY_HAND: dict[str, Callable[[Cloud], None]] = {
 
 
 @pytest.fixture(scope="module")
-def runs(cloud: Cloud) -> dict[str, Run]:
+def runs(cloud: Cloud, second: Step) -> dict[str, Run]:
     """Every look and what comes between, in their order."""
-    found = {"of nothing": look(cloud)}
-    made = cloud.provision()
-    assert made.status == 0, made.output
-    found["clean"] = look(cloud)
+    assert second.run.status == 0, second.run.output
+    found = {"of nothing": look(cloud, app_stack_aws_region=EMPTY_REGION), "clean": look(cloud)}
     for change in BY_HAND.values():
         change(cloud)
     found["changed"] = look(cloud)
-    cloud.provision()
+    cloud.provision("--tags", "aws_environment")
     found["mended"] = look(cloud)
     found["without AWS"] = look(
         cloud,

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from testinfra.utils.ansible_runner import AnsibleRunner
 
-from tests.aws.endpoint import CREDENTIALS, moto
+from tests.aws.endpoint import CREDENTIALS, KEYS, moto
 from tests.aws.operator import ROOT, Run, run
 from tests.host import conftest
 
@@ -34,12 +34,8 @@ def url() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def hosts(url: str) -> dict[str, str]:
     """What was started -> its id: two that belong to the stack, and some that do not."""
-    ec2 = boto3.client(
-        "ec2", endpoint_url=url, region_name=REGION, aws_access_key_id="any", aws_secret_access_key="any"
-    )
-    elsewhere = boto3.client(
-        "ec2", endpoint_url=url, region_name="us-west-2", aws_access_key_id="any", aws_secret_access_key="any"
-    )
+    ec2 = boto3.client("ec2", endpoint_url=url, region_name=REGION, **KEYS)
+    elsewhere = boto3.client("ec2", endpoint_url=url, region_name="us-west-2", **KEYS)
     found = {}
     for name, client, tags in [
         ("first", ec2, {}),
@@ -187,7 +183,7 @@ def test_without_credentials_it_says_how_to_go_on(tmp_path: Path) -> None:
     assert done.status != 0
     assert "aws sts get-caller-identity" in done.words
     assert "playbooks/provision-aws.yml" in done.words
-    assert done.was_quick, done.seconds
+    assert done.was_quick, (done.work_seconds, done.seconds)
     assert done.output.count("WARNING") <= 4, done.output
     assert "Traceback" not in done.output
 

@@ -10,7 +10,7 @@ import boto3
 import pytest
 import yaml
 
-from tests.aws.endpoint import CREDENTIALS, moto, refusing
+from tests.aws.endpoint import CREDENTIALS, KEYS, moto, refusing
 from tests.aws.operator import ROOT, Run, run
 
 PATH = "/steadfast/production/"
@@ -30,6 +30,7 @@ def play(tmp_path: Path) -> Play:
     (tmp_path / "group_vars").symlink_to(ROOT / "inventory" / "production" / "group_vars")
     (tmp_path / "rds-ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     filled_in = {
+        "app_stack_domain_name": "tasks.steadfast.internal",
         "app_stack_mail_from": "tasks@steadfast.internal",
         "app_stack_smoke_test_recipient": "operations@steadfast.internal",
         "app_stack_database_ca_path": str(tmp_path / "rds-ca.pem"),
@@ -56,14 +57,11 @@ def url() -> Iterator[str]:
         yield found
 
 
-KEYS = {"aws_access_key_id": "any", "aws_secret_access_key": "any"}
-
-
 def refused(done: Run, *words: str) -> None:
     """It stopped soon, said these words, and had changed nothing."""
     assert done.status != 0, done.output
     assert [word for word in words if word not in done.words] == [], done.output
-    assert done.was_quick, done.seconds
+    assert done.was_quick, (done.work_seconds, done.seconds)
     assert "Traceback" not in done.output
     assert "TASK [docker_engine" not in done.output, "the first check was passed"
     assert "changed=1" not in done.output
