@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import boto3
+import requests
 
 from tests.aws.endpoint import moto
 from tests.aws.operator import ROOT, Run, run
@@ -113,6 +114,16 @@ class Cloud:
             **{"region_name": REGION, "aws_access_key_id": "tests", "aws_secret_access_key": "tests"}
             | options,
         )
+
+    @contextmanager
+    def permissions_asked(self) -> Iterator[dict[str, str]]:
+        """Where it answers, while it lets everybody do no more than they may."""
+        # How many requests are let through before it looks.
+        requests.post(f"{self.url}/moto-api/reset-auth", data=b"0", timeout=10)
+        try:
+            yield {"endpoint_url": self.url}
+        finally:
+            requests.post(f"{self.url}/moto-api/reset-auth", data=b"inf", timeout=10)
 
     def settings(self) -> dict[str, Any]:
         """What an operator fills in, and where AWS and RDS's certificates are here."""

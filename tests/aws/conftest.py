@@ -2,11 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import pytest
-import requests
 
 from tests.aws.cloud import IMAGES, PATH, REGION, Cloud, Step, account
 from tests.aws.operator import ROOT
@@ -45,9 +42,9 @@ def foreign(cloud: Cloud) -> dict[str, str]:
     return {"vpc": vpc, "subnet": subnet, "instance": instance["InstanceId"]}
 
 
-@contextmanager
-def only_what_an_operator_may(cloud: Cloud) -> Iterator[dict[str, Any]]:
-    """The connection of a user who may do what both operator-policy.json list; moto lets nobody do more then.
+@pytest.fixture(scope="session")
+def operator(cloud: Cloud) -> dict[str, str]:
+    """The keys of a user who may do what both operator-policy.json list.
 
     moto compares actions, and knows neither resources nor conditions of a statement: those are left out. The
     right to look whether a bucket is there is s3:ListBucket in IAM, and has the request's own name in moto;
@@ -61,24 +58,15 @@ def only_what_an_operator_may(cloud: Cloud) -> Iterator[dict[str, Any]]:
     document = json.dumps(documents[0] | {"Statement": statements})
     iam.put_user_policy(UserName="operator", PolicyName="operator", PolicyDocument=document)
     key = iam.create_access_key(UserName="operator")["AccessKey"]
-    # How many requests are let through before it looks.
-    requests.post(f"{cloud.url}/moto-api/reset-auth", data=b"0", timeout=10)
-    try:
-        yield {
-            "endpoint_url": cloud.url,
-            "access_key": key["AccessKeyId"],
-            "secret_key": key["SecretAccessKey"],
-        }
-    finally:
-        requests.post(f"{cloud.url}/moto-api/reset-auth", data=b"inf", timeout=10)
+    return {"access_key": key["AccessKeyId"], "secret_key": key["SecretAccessKey"]}
 
 
 @pytest.fixture(scope="session")
-def first(cloud: Cloud, foreign: dict[str, str]) -> Step:
-    """The first run, in an account that has nothing of this environment."""
+def first(cloud: Cloud, foreign: dict[str, str], operator: dict[str, str]) -> Step:
+    """The first run, where nothing of this environment is, with an operator's rights and no more."""
     before = cloud.held()
-    with only_what_an_operator_may(cloud) as connection:
-        run = cloud.provision(app_stack_aws_connection=connection)
+    with cloud.permissions_asked() as connection:
+        run = cloud.provision(app_stack_aws_connection=connection | operator)
     return Step(before, run, cloud.held())
 
 

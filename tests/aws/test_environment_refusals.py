@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import requests
 
 from tests.aws.cloud import CREDENTIALS, PREFIX, REGION, Cloud, account
 from tests.aws.endpoint import free_port
@@ -103,9 +102,8 @@ def test_a_denied_action_is_named_with_the_way_to_allow_it(cloud: Cloud) -> None
     iam.put_user_policy(UserName="looker", PolicyName="look", PolicyDocument=policy)
     key = iam.create_access_key(UserName="looker")["AccessKey"]
     theirs = {"access_key": key["AccessKeyId"], "secret_key": key["SecretAccessKey"]}
-    requests.post(f"{cloud.url}/moto-api/reset-auth", data=b"0", timeout=10)
-    run = cloud.provision(app_stack_aws_connection={"endpoint_url": cloud.url} | theirs)
-    requests.post(f"{cloud.url}/moto-api/reset-auth", data=b"inf", timeout=10)
+    with cloud.permissions_asked() as connection:
+        run = cloud.provision(app_stack_aws_connection=connection | theirs)
     assert_explained(run, "network | Make the VPC", "may not do that", "operator-policy.json")
     assert run.was_quick, (run.work_seconds, run.seconds)
     assert vpcs(cloud) == []
@@ -121,17 +119,20 @@ def test_a_quota_that_is_used_up_is_called_so(cloud: Cloud) -> None:
 def test_a_name_that_is_taken_is_called_so(cloud: Cloud) -> None:
     # How S3 answers who asks for somebody else's bucket; moto lets every account have it.
     with refusing(cloud.url, "HeadBucket", "Forbidden") as url:
-        run = cloud.provision(app_stack_aws_connection={"endpoint_url": url} | CREDENTIALS)
+        theirs = {"endpoint_url": url} | CREDENTIALS
+        run = cloud.provision("--tags", "access,keys,storage", app_stack_aws_connection=theirs)
     assert_explained(run, "name is taken", "aws_environment_backup_bucket")
-    assert len(vpcs(cloud)) == 1
+    assert run.was_quick, (run.work_seconds, run.seconds)
+    assert cloud.client("kms").describe_key(KeyId=f"alias/{PREFIX}")["KeyMetadata"]["KeyState"] == "Enabled"
 
 
 def test_a_run_that_stopped_halfway_is_completed_by_the_next(cloud: Cloud) -> None:
-    # The test before left a network and keys; this one stops at the address.
+    # The test before left keys; this one stops at the address.
     own = {"aws_environment_backup_bucket": "steadfast-of-our-own"}
     with refusing(cloud.url, "AllocateAddress", "AddressLimitExceeded") as url:
         stopped = cloud.provision(app_stack_aws_connection={"endpoint_url": url} | CREDENTIALS, **own)
     assert_explained(stopped, "A quota of the account is used up", "AddressLimitExceeded")
+    assert len(vpcs(cloud)) == 1
 
     # Without what watches it, which no run has begun yet.
     run = cloud.provision("--tags", "aws_environment", **own)

@@ -1,6 +1,7 @@
-"""From an environment back to nothing: the last of all files, as it removes what the others look at.
+"""From an environment back to nothing, with no more than an operator's rights.
 
-In order: each test goes on with what the one before left.
+The last of all files, as it removes what the others look at. In order:
+each test goes on with what the one before left.
 """
 
 from tests.aws.cloud import BUCKET, PREFIX, Cloud, Step
@@ -17,12 +18,15 @@ def test_teardown_asks_for_the_name(cloud: Cloud, first: Step) -> None:
 
 
 def test_teardown_leaves_the_last_snapshot_and_its_key_then_nothing(
-    cloud: Cloud, first: Step, foreign: dict[str, str]
+    cloud: Cloud, first: Step, foreign: dict[str, str], operator: dict[str, str]
 ) -> None:
     # moto takes the policy's condition for met by everybody, so that nobody could put anything there.
     cloud.client("s3").delete_bucket_policy(Bucket=BUCKET)
     cloud.client("s3").put_object(Bucket=BUCKET, Key="dump", Body=b"a backup")
-    run = cloud.teardown(aws_environment_teardown_confirm="production")
+    with cloud.permissions_asked() as connection:
+        run = cloud.teardown(
+            aws_environment_teardown_confirm="production", app_stack_aws_connection=connection | operator
+        )
     assert run.status == 0, run.output
     (snapshot,) = cloud.client("rds").describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
     assert snapshot["DBSnapshotIdentifier"].startswith(f"{PREFIX}-final-")
