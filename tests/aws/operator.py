@@ -22,7 +22,7 @@ class Run:
     status: int
     output: str
     seconds: float
-    # Of the processors, by it and all that it started (and by what else this process started that ended meanwhile).
+    # Of the processors, by it and all that it started; and by others of this process that ended meanwhile.
     work_seconds: float
 
     @property
