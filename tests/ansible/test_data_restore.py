@@ -6,14 +6,13 @@ docker and the program are stand-ins that note each call; molecule/default/backu
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.ansible.rendering import ROOT
-from tests.ansible.test_playbooks import PROGRAMS
+from tests.aws.operator import PROGRAMS, run
 
 HOSTS = """
 stack:
@@ -58,10 +57,7 @@ def restore(tmp_path: Path) -> Iterator[Play]:
     (tmp_path / "inventory").mkdir()
     (tmp_path / "inventory" / "hosts.yml").write_text(HOSTS)
     shutil.copytree(ROOT / "inventory/production/group_vars", tmp_path / "inventory/group_vars")
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "SANDBOX_"))
-    }
-    environment |= {"PATH": f"{tmp_path}:{PROGRAMS}:{environment['PATH']}", "CALLS": str(tmp_path / "calls")}
+    path = f"{tmp_path}:{PROGRAMS}:{os.environ['PATH']}"
 
     def play(*, fails: str = "", **settings: object) -> tuple[int, str, list[str]]:
         settings |= {
@@ -71,27 +67,13 @@ def restore(tmp_path: Path) -> Iterator[Play]:
             # Both hosts are this machine, and each has its own.
             "deployment_lock_path": f"{tmp_path}/{{{{ inventory_hostname }}}}.lock",
         }
-        done = subprocess.run(
-            [
-                PROGRAMS / "ansible-playbook",
-                *(
-                    "-i",
-                    str(tmp_path / "inventory"),
-                    "-e",
-                    json.dumps(settings),
-                    "playbooks/restore-data.yml",
-                ),
-            ],
-            cwd=ROOT,
-            env=environment | {"FAILS": fails},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        done = run(
+            "ansible-playbook", "-i", tmp_path / "inventory", "playbooks/restore-data.yml",
+            "-e", json.dumps(settings),
+            path=path, home=tmp_path, CALLS=str(tmp_path / "calls"), FAILS=fails,
+        )  # fmt: skip
         calls = tmp_path / "calls"
-        return done.returncode, done.stdout, calls.read_text().splitlines() if calls.exists() else []
+        return done.status, done.output, calls.read_text().splitlines() if calls.exists() else []
 
     yield play
     assert [path for path in tmp_path.glob("*.lock") if path.read_text() != OTHERS] == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.ansible.rendering import ROOT
-from tests.ansible.test_playbooks import PROGRAMS
+from tests.aws.operator import PROGRAMS
 
 PROXY = "ProxyCommand=sh -c \"aws ssm start-session --target %h --parameters 'portNumber=%p'\""
 HOSTS = f"""
