@@ -24,6 +24,10 @@ def look(tmp_path: Path) -> list[str]:
     stack.joinpath("sockets/1a2b").mkdir()
     stack.joinpath("frontend/live").symlink_to("1a2b")
     stack.joinpath("state.json").write_text('{\n  "live": "blue",\n  "slots": {}\n}\n')
+    stack.joinpath("docker-compose.yml").write_text(
+        "services:\n  redis:\n    image: steadfast-redis:1\n"
+        "  database-client:\n    image: steadfast-postgres:2\n"
+    )
     stack.joinpath("releases").mkdir()
     stack.joinpath("releases/1a2b.json").write_text('{\n  "release": "1a2b"\n}\n')
     # As Docker's client: a line break is written \\n, and replaced before the template is read.
@@ -67,6 +71,8 @@ def test_directories_links_containers_and_state_are_told(look: list[str]) -> Non
     assert 'container {{.Label "com.docker.compose.service"}} {{.State}}' in look
     assert "publishes {{.Ports}}" in look
     assert "image steadfast-app:1a2b sha256:3c4d" in look
+    assert "runs database-client steadfast-postgres:2" in look
+    assert "runs database-client steadfast-redis:1" not in look
     assert 'release {  "release": "1a2b"}' in look
     assert look[-1] == 'state {  "live": "blue",  "slots": {}}'
 

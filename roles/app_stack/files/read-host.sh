@@ -24,6 +24,10 @@ if command -v docker >/dev/null; then
   docker ps --all --filter "label=com.docker.compose.project=$PROJECT" \
     --format 'container {{.Label "com.docker.compose.service"}} {{.State}}\npublishes {{.Ports}}\nruns {{.Label "com.docker.compose.service"}} {{.Image}} {{.Label "steadfast.inputs"}}'
 fi
+# No container of it runs, so the file is asked.
+if [ -s docker-compose.yml ]; then
+  awk '/^  database-client:/ { found = 1 } found && $1 == "image:" { print "runs database-client", $2; exit }' docker-compose.yml
+fi
 for manifest in releases/*.json; do
   [ -s "$manifest" ] || continue
   printf 'release '
