@@ -1,8 +1,9 @@
 """The sandbox's stack, part by part, and how to break each: what a trial does, it does through this.
 
 The host is a container, and the stack's own containers are inside it: `docker exec <host> docker …`. The
-database and the mail server stand beside it, as RDS and a provider do. `docker kill` would count as stopped
-by hand, and nothing would start the container again: so a crash is `kill -9` of its first process.
+database and the mail server stand beside it, as RDS and a provider do. `docker kill`, with any signal, counts
+as stopped by hand, and nothing starts that container again when it dies: so a crash is `kill -9` of its
+first process.
 """
 
 import contextlib
