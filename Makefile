@@ -18,7 +18,6 @@ WHICH = $(if $(TASK),--extra-vars "task_operations_task_ids='$(TASK)'") $(if $(S
   $(if $(OLDER_THAN),--extra-vars task_operations_older_than=$(OLDER_THAN)) $(if $(LIMIT),--extra-vars task_operations_limit=$(LIMIT))
 # Where there is no terminal, as with `make psql <question.sql`, the container has none either.
 NO_TTY = \$$(test -t 0 || echo --no-TTY)
-READER = -c role=reader -c default_transaction_read_only=on -c statement_timeout=60s
 LOCK = uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate $(if $(UPGRADE),--upgrade)
 .DEFAULT_GOAL := help
 .PHONY: help set-up up down check test chaos bench scenario release-drill provision teardown deploy roll-back releases status drift logs shell psql \
@@ -91,8 +90,8 @@ logs: set-up ## Follow what the containers write: make logs ENV=production SERVI
 shell: set-up ## Open a Python prompt beside the live release, with its code, settings and database: make shell ENV=production
 	@.ci/on-host $(ENV) '$(HOST)' "docker compose --progress=quiet run --rm $(NO_TTY) shell"
 
-psql: set-up ## Look into the database as `reader`, who changes nothing: make psql ENV=production
-	@.ci/on-host $(ENV) '$(HOST)' "docker compose --progress=quiet run --rm $(NO_TTY) --env PGOPTIONS='$(READER)' database-client psql"
+psql: set-up ## Look into the database as somebody who changes nothing: make psql ENV=production
+	@.ci/on-host $(ENV) '$(HOST)' "docker compose --progress=quiet run --rm $(NO_TTY) --env AS_READER=yes database-client psql"
 
 back-up: set-up ## Back the database up now: make back-up ENV=production
 	@$(PLAYBOOK) playbooks/back-up-data.yml

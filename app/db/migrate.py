@@ -65,7 +65,7 @@ def migrate(settings: MigrateSettings) -> str:
             _ensure_role(connection, settings, logs_in(Database(settings, pool_size=1)))
             _upgrade(connection)
             _grant(connection, settings)
-            reader.grant(connection)
+            reader.grant(connection, settings.migrator_username)
     finally:
         # However it ended, the session's lock goes with its connection.
         migrator.close()

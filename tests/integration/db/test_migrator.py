@@ -30,7 +30,7 @@ def server(parts: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]
         monkeypatch.setenv(f"APP_{name}", value)
     yield parts
     parts.superuser(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
-    for role in (APP, OWNER):
+    for role in (APP, OWNER, f"{OWNER}_reader"):
         parts.superuser(f"DROP ROLE IF EXISTS {role}")
 
 

@@ -1,4 +1,4 @@
-"""The role `reader`: it reads every table, not what tells of a person, and changes nothing."""
+"""The role for looking: it reads every table, not what tells of a person, and changes nothing."""
 
 import contextlib
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def ask(parts: Machine) -> Callable[[str], list[tuple[Any, ...]]]:
                 user="migrator",
                 password=(parts.directory / "secrets" / "app_migrator_password").read_text(),
                 sslmode="require",
-                options="-c role=reader",
+                options="-c role=migrator_reader",
             )
         ) as connection:
             connection.autocommit = True
@@ -40,7 +40,7 @@ def ask(parts: Machine) -> Callable[[str], list[tuple[Any, ...]]]:
 
 
 def test_it_reads_every_table(ask: Callable[[str], list[tuple[Any, ...]]]) -> None:
-    assert ask("SELECT current_user") == [("reader",)]
+    assert ask("SELECT current_user") == [("migrator_reader",)]
     ask(f"SELECT {READABLE} FROM tasks")
     for table in metadata.tables:
         ask(f"SELECT count(*) FROM {table}")
@@ -67,4 +67,4 @@ def test_it_changes_nothing(ask: Callable[[str], list[tuple[Any, ...]]], stateme
 
 
 def test_nobody_logs_in_as_it(parts: Machine) -> None:
-    assert parts.sql("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'reader'") == [(False,)]
+    assert parts.sql("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'migrator_reader'") == [(False,)]

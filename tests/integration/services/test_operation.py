@@ -184,7 +184,9 @@ def test_each_operation_changes_what_it_says_and_leaves_the_rest(
     done = [tasks[Status(status)] for status in allowed]
     assert answer.task_ids == sorted(done)
     assert set(answer.left) == {*tasks.values(), UNKNOWN} - set(done)
-    assert [(line["event"], line["task_ids"]) for line in lines] == [(event, sorted(done))]
+    # Threads of tests before this one may have something to say, too.
+    said = [(line["event"], line["task_ids"]) for line in lines if line["event"].startswith("task.")]
+    assert said == [(event, sorted(done))]
     for task_id in tasks.values():
         assert changed(parts, task_id, before[task_id]) == (columns if task_id in done else set())
     for task_id in done:
