@@ -9,15 +9,13 @@ import time
 import structlog
 from alembic import command
 from alembic.config import Config
-from psycopg2 import sql
 from psycopg2.errors import LockNotAvailable
-from psycopg2.extensions import encrypt_password
-from pydantic import SecretStr
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from app import process
 from app.db import reader
+from app.db.roles import database_of, is_there, logs_in, run, set_password
 from app.db.schema import HEAD, MIGRATIONS, floor
 from app.db.session import Database
 from app.deadline import Deadline
@@ -48,11 +46,6 @@ WHERE relnamespace = 'public'::regnamespace AND pid <> pg_backend_pid()
 
 class MigrationRefused(Exception):
     """Why the schema was left as it was, and what to do."""
-
-
-def database_of(settings: MigrateSettings, username: str, password: SecretStr) -> Database:
-    """The database for one of its administering users, who needs one connection."""
-    return Database(settings, username=username, password=password.get_secret_value(), pool_size=1)
 
 
 def migrate(settings: MigrateSettings) -> str:
@@ -89,33 +82,15 @@ def lock(connection: Connection) -> None:
         time.sleep(0.5)
 
 
-def logs_in(database: Database) -> bool:
-    """Whether a role can log in with the password that it is to have."""
-    try:
-        with database.connection():
-            return True
-    except DatabaseUnavailable:
-        return False
-    finally:
-        database.close()
-
-
 def _ensure_role(connection: Connection, settings: MigrateSettings, accepts_password: bool) -> None:
     """The role without DDL."""
     role = settings.database_username
-    exists = connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}).scalar()
+    exists = is_there(connection, role)
     if exists and accepts_password:
         return
     verb = "ALTER" if exists else "CREATE"
     set_password(connection, verb + " ROLE {role} LOGIN", role, settings.database_password)
     log.info("role.changed" if exists else "role.created", role=role)
-
-
-def set_password(connection: Connection, statement: str, role: str, password: SecretStr) -> None:
-    """The server gets a verifier, never the password, so no log of it can hold one."""
-    raw = connection.connection.driver_connection
-    verifier = encrypt_password(password.get_secret_value(), role, scope=raw, algorithm="scram-sha-256")
-    run(connection, statement + " PASSWORD {verifier}", role=role, verifier=verifier)
 
 
 def _upgrade(connection: Connection) -> None:
@@ -166,14 +141,6 @@ def _grant(connection: Connection, settings: MigrateSettings) -> None:
             f"The role {role} may create tables in schema public. Make {settings.migrator_username} "
             "the owner of the database, or revoke that by hand."
         )
-
-
-def run(connection: Connection, statement: str, *, verifier: str | None = None, **names: str) -> None:
-    """A statement in which every name is quoted as one."""
-    parts: dict[str, sql.Composable] = {key: sql.Identifier(name) for key, name in names.items()}
-    if verifier is not None:
-        parts["verifier"] = sql.Literal(verifier)
-    connection.connection.cursor().execute(sql.SQL(statement).format(**parts))
 
 
 def main() -> int:

@@ -14,7 +14,8 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 from sqlalchemy import Connection, text
 
 from app import process
-from app.db.migrate import MigrationRefused, database_of, limit_table_waits, lock, logs_in, run, set_password
+from app.db.migrate import MigrationRefused, limit_table_waits, lock
+from app.db.roles import database_of, is_there, logs_in, run, set_password
 from app.errors import DatabaseUnavailable
 from app.settings import MigrateSettings, Name
 
@@ -70,7 +71,7 @@ def _connection(settings: MigrateSettings, master: Master) -> Iterator[Connectio
 
 
 def _ensure_role(server: Connection, role: str) -> None:
-    if not _answers(server, "SELECT 1 FROM pg_roles WHERE rolname = :role", role=role):
+    if not is_there(server, role):
         run(server, "CREATE ROLE {role} NOLOGIN CREATEROLE CREATEDB", role=role)
     # Only who may act as a role can make it the owner of something.
     run(server, "GRANT {role} TO CURRENT_USER", role=role)

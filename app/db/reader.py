@@ -4,9 +4,10 @@ Nobody logs in as it, so it has no password to keep or to change: the schema's o
 It bears the owner's name, since roles belong to the whole server, and only who made one may give it away.
 """
 
-from sqlalchemy import Connection, Table, text
+from sqlalchemy import Connection, Table
 
 from app.db.models import metadata
+from app.db.roles import is_there, run
 
 # What erasing takes out of a task (retention.py).
 PERSONAL = {"payload", "recipient_digest", "result", "error"}
@@ -14,17 +15,16 @@ PERSONAL = {"payload", "recipient_digest", "result", "error"}
 
 def grant(connection: Connection, owner: str) -> None:
     """Has the schema's owner, who is connected, make the role, and gives it exactly what it may."""
-    name = f"{owner}_reader"
-    role = connection.dialect.identifier_preparer.quote(name)
-    if not connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": name}).scalar():
-        connection.exec_driver_sql(f"CREATE ROLE {role} NOLOGIN")
+    role = f"{owner}_reader"
+    if not is_there(connection, role):
+        run(connection, "CREATE ROLE {role} NOLOGIN", role=role)
     # Who makes a role may administer it; to act as it is a right of its own.
-    connection.exec_driver_sql(f"GRANT {role} TO CURRENT_USER")
-    connection.exec_driver_sql(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}")
-    connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA public TO {role}")
-    connection.exec_driver_sql(f"GRANT SELECT ON alembic_version TO {role}")
+    run(connection, "GRANT {role} TO CURRENT_USER", role=role)
+    run(connection, "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}", role=role)
+    run(connection, "GRANT USAGE ON SCHEMA public TO {role}", role=role)
+    run(connection, "GRANT SELECT ON alembic_version TO {role}", role=role)
     for table in metadata.sorted_tables:
-        connection.exec_driver_sql(f"GRANT SELECT ({_columns(table)}) ON {table.name} TO {role}")
+        run(connection, f"GRANT SELECT ({_columns(table)}) ON {table.name} TO {{role}}", role=role)
 
 
 def _columns(table: Table) -> str:

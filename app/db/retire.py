@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import Connection, text
 
 from app import process
-from app.db.migrate import database_of, run
+from app.db.roles import database_of, run
 from app.deadline import Deadline
 from app.errors import DatabaseUnavailable
 from app.settings import MigrateSettings
