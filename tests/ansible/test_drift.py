@@ -4,8 +4,6 @@ They are really run: nothing else shows what a callback gets, and which exit cod
 """
 
 import importlib.util
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +13,9 @@ from typing import Any
 import pytest
 
 from tests.ansible.rendering import ROOT
+from tests.aws import operator
 
 PLUGINS = ROOT / "playbooks" / "callback_plugins"
-PROGRAMS = Path(sys.executable).parent
 HOSTS = """
 stack:
   hosts:
@@ -72,23 +70,15 @@ def look(tmp_path: Path) -> Look:
 
 def ansible(inventory: Path, playbook: Path, *arguments: str) -> tuple[int, str]:
     """Exit code and output of a playbook, with the callback in reach wherever the playbook lies."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("ANSIBLE_", "SANDBOX_"))}
-    environment |= {
-        "PATH": f"{PROGRAMS}:{environment['PATH']}",
-        "ANSIBLE_CALLBACK_PLUGINS": str(PLUGINS),
+    done = operator.run(
+        "ansible-playbook", "-i", inventory, playbook, *arguments,
+        home=inventory.parent,
+        ANSIBLE_CALLBACK_PLUGINS=str(PLUGINS),
         # As `make drift` has it.
-        "ANSIBLE_DISPLAY_OK_HOSTS": "false",
-        "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
-    }
-    done = subprocess.run(
-        [PROGRAMS / "ansible-playbook", "-i", inventory, playbook, *arguments],
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    return done.returncode, done.stdout + done.stderr
+        ANSIBLE_DISPLAY_OK_HOSTS="false",
+        ANSIBLE_PYTHON_INTERPRETER=sys.executable,
+    )  # fmt: skip
+    return done.status, done.output
 
 
 def summary(output: str) -> list[str]:
