@@ -40,7 +40,7 @@ down: set-up ## Remove the sandbox and everything that it made; .venv and instal
 check: set-up ## Check all that needs no host: linters, types, layers, syntax, unit tests (about a minute)
 	@.ci/check
 
-test: set-up ## Test everything: check, integration, every role on a real host, AWS, the page in a browser (about 35 minutes)
+test: set-up ## Test everything: check, integration, every role on a real host, AWS, the page in a browser (about 40 minutes)
 	@.ci/set-up --browser
 	@.ci/test
 
