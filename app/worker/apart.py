@@ -30,10 +30,12 @@ _ERRORS: dict[str, type[TaskError]] = {
 def work(task_id: str, kind: str, payload: dict[str, Any], *, timeout_seconds: float) -> dict[str, Any]:
     """As kinds.work; raises WorkerDied when the process died, or had to be ended after the timeout."""
     given = json.dumps({"task_id": task_id, "kind": kind, "payload": payload})
-    # Waiting counts: the lease is renewed for so long and no longer.
+    # Waiting counts: the lease is renewed for so long and no longer. Who waited for more than half of it
+    # could be ended for want of time, as if it were the one that kills.
     deadline = Deadline(timeout_seconds)
-    if not _turn.acquire(timeout=deadline.remaining()):
-        raise TransientError("waits_its_turn", f"Others like it ran for {timeout_seconds:g} s.")
+    patience = timeout_seconds / 2
+    if not _turn.acquire(timeout=patience):
+        raise TransientError("waits_its_turn", f"Others like it ran for {patience:g} s.")
     try:
         ended = _run(given, deadline)
     finally:

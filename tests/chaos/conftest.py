@@ -24,6 +24,9 @@ from tests.chaos.stack import Stack
 from tests.chaos.trial import Trial
 
 SEEDS = (1, 2, 3)
+# The engine doubles its pause before a restart, up to a minute, until a container stayed up for ten seconds:
+# what one trial killed often would come back late in the next.
+_FORGIVEN_SECONDS = 11
 _REPORT = pytest.StashKey[Report]()
 
 
@@ -81,7 +84,7 @@ def trial(request: pytest.FixtureRequest, stack: Stack, say: Callable[[str], Non
     """A stack that is well, a mailbox that is empty, and afterwards a stack that is well again."""
     fault, _, chosen = request.node.name.removeprefix("test_").removesuffix("]").partition("[")
     name = fault + (" seed" if "seed" in request.fixturenames else "") + (f" {chosen}" if chosen else "")
-    stack.await_well()
+    stack.await_well(since_seconds=_FORGIVEN_SECONDS)
     stack.forget_mails()
     found = Trial(name, stack, request.config.stash[_REPORT], say, Clients(stack.page, name=fault))
     yield found

@@ -98,13 +98,15 @@ class Stack:
         assert pid, f"{service} does not run"
         self.host("kill", "-9", str(pid))
 
-    def is_up(self, service: str) -> bool:
-        """Whether it runs and its own check says that it is well."""
+    def is_up(self, service: str, *, since_seconds: float = 0) -> bool:
+        """Whether it runs, for so long at least, and its own check says that it is well."""
         state = self.host(
             "docker", "inspect", "--format", "{{json .State}}", self.container(service), check=False
         )
         found = json.loads(state) if state else {}
-        return found.get("Status") == "running" and found.get("Health", {}).get("Status") == "healthy"
+        if found.get("Status") != "running" or found.get("Health", {}).get("Status") != "healthy":
+            return False
+        return time.time() - datetime.fromisoformat(found["StartedAt"]).timestamp() >= since_seconds
 
     @contextlib.contextmanager
     def frozen(self, *services: str) -> Iterator[None]:
@@ -246,15 +248,16 @@ class Stack:
 
     # -- the whole
 
-    def complaint(self) -> str:
-        """Why the stack is not as it was before; empty when it is."""
+    def complaint(self, *, since_seconds: float = 0) -> str:
+        """Why the stack is not as it was before, with every part up for so long; empty when it is."""
         try:
             ready = httpx.get(f"{self.health}/ready", timeout=5, trust_env=False)
         except httpx.HTTPError as error:
             return f"/ready: {error}"
         if ready.status_code != 200:
             return f"/ready: {ready.text}"
-        down = [name for name in ("api", "worker", "redis", "nginx", "flower") if not self.is_up(name)]
+        parts = ("api", "worker", "redis", "nginx", "flower")
+        down = [name for name in parts if not self.is_up(name, since_seconds=since_seconds)]
         return f"down: {down}" if down else ""
 
     def mend(self) -> None:
@@ -269,9 +272,9 @@ class Stack:
         self.flush_redis()
         self.compose("up", "--detach", "--no-recreate")
 
-    def await_well(self, seconds: float = 150) -> None:
-        """Waits until a trial may begin."""
+    def await_well(self, seconds: float = 150, *, since_seconds: float = 0) -> None:
+        """Waits until every part has been up for so long."""
         ends = time.monotonic() + seconds
-        while complaint := self.complaint():
+        while complaint := self.complaint(since_seconds=since_seconds):
             assert time.monotonic() < ends, f"the stack did not get well within {seconds:g} s: {complaint}"
             time.sleep(0.3)
