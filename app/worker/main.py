@@ -79,7 +79,8 @@ def create_executor(settings: WorkerSettings, database: Database, node: str) -> 
 def create_worker(settings: WorkerSettings, executor: Executor) -> Celery:
     """The Celery application with its task; in threads, as the work is waiting for mail servers."""
     app = broker.celery_app(settings)
-    app.conf.broker_transport = Transport
+    # By name: workers tell Flower of their connection, in JSON.
+    app.conf.broker_transport = f"{Transport.__module__}:{Transport.__name__}"
     app.conf.worker_consumer = Consumer
     app.conf.worker_pool = thread_pool(lambda task_ids: broker.Publisher(settings).publish(task_ids))
 
