@@ -1,4 +1,4 @@
-"""What bears an environment's tags. `python -m tests.aws.tagged URL ENVIRONMENT` says it of one in the sandbox's AWS."""
+"""What bears an environment's tags; `python -m tests.aws.tagged URL ENVIRONMENT` asks a sandbox's AWS."""
 
 import sys
 from collections.abc import Callable, Mapping
