@@ -55,7 +55,7 @@ bench: set-up ## Measure against the peers of tests/bench (about 25 minutes); RO
 	@$(SANDBOX_PLAYBOOK) molecule/sandbox/provide-engine.yml
 	@python -m tests.bench
 
-scenario: set-up ## Test one Molecule scenario: make scenario NAME=docker_engine
+scenario: set-up ## Test one Molecule scenario: make scenario NAME=docker_engine; NAME=aws goes from an empty account to alarms and back
 	@test -f molecule/$(NAME)/molecule.yml || { echo "Name one of: $(notdir $(patsubst %/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))"; exit 1; }
 	@.ci/set-up --browser
 	@molecule test --scenario-name $(NAME)

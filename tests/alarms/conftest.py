@@ -27,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def trial(pytestconfig: pytest.Config) -> Iterator[Trial]:
-    """A stack that is well, with alarms; at the end it is as it was."""
+    """A stack that is well, with alarms; at the end it is as it was, and its alarms have odd thresholds."""
     found = Trial(pytestconfig.stash[_REPORT])
     with found.prepared():
         yield found

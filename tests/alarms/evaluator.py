@@ -93,7 +93,7 @@ class Evaluator:
 
     def value(self, alarm: dict[str, Any], begin: datetime, end: datetime) -> float | None:
         """The alarm's statistic of its metric over that time, as one period."""
-        if not self._is_known(alarm):
+        if not self.is_known(alarm):
             return None
         statistic = alarm["Statistic"]
         points = self._cloudwatch.get_metric_statistics(
@@ -108,7 +108,7 @@ class Evaluator:
         assert len(points) <= 1, points
         return float(points[0][statistic]) if points else None
 
-    def _is_known(self, alarm: dict[str, Any]) -> bool:
+    def is_known(self, alarm: dict[str, Any]) -> bool:
         """Whether there is a metric with exactly these dimensions: moto would add up those with more."""
         named = {key: alarm[key] for key in ("Namespace", "MetricName")}
         pages = self._cloudwatch.get_paginator("list_metrics").paginate(**named)

@@ -35,7 +35,7 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 class Agent:
-    """Measures what the stored configuration names, of what alarms look at."""
+    """Measures what the stored configuration names, of what alarms and dashboard look at."""
 
     def __init__(self, stack: Stack, cloudwatch: Any, *, disk: str) -> None:
         """`disk`: what is measured in the place of the host's own, which is this machine's."""
@@ -52,7 +52,8 @@ class Agent:
         """One minute's points."""
         metrics = json.loads(self._stack.host("cat", _LOADED))["metrics"]
         host = self._stack.host("hostname")
-        for part, measure in (("mem", self._memory_percent), ("disk", self._disk_percent)):
+        measures = {"mem": self._memory_percent, "disk": self._disk_percent, "swap": self._swap_percent}
+        for part, measure in measures.items():
             if "used_percent" not in metrics["metrics_collected"][part]["measurement"]:
                 continue
             value = measure()
@@ -74,6 +75,11 @@ class Agent:
             int, self._stack.host("stat", "-f", "-c", "%b %f %a", self._disk).split()
         )
         return 100 * (blocks - free) / (blocks - free + available)
+
+    def _swap_percent(self) -> float:
+        told = dict(line.split()[:2] for line in self._stack.host("cat", "/proc/meminfo").splitlines())
+        total, free = int(told["SwapTotal:"]), int(told["SwapFree:"])
+        return 100 * (total - free) / total if total else 0.0
 
 
 def matches(pattern: str, line: str) -> bool:

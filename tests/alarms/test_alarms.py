@@ -1,5 +1,9 @@
-"""Every alarm, in the order in which things are broken: OK while all is well, ALARM when it is caused."""
+"""Every alarm, in the order in which things are broken: OK while all is well, ALARM when it is caused.
 
+And at the end the dashboard, when everything that it draws has been put.
+"""
+
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -77,9 +81,8 @@ def test_mails_that_are_refused(trial: Trial) -> None:
 
 def test_a_certificate_that_ends_soon(trial: Trial) -> None:
     begin = now()
-    trial.certificate(days=5)
-    trial.tell()
-    trial.certificate(days=60)
+    with trial.certificate(days=5):
+        trial.tell()
     assert trial.note_after("certificate-expiry", "a certificate of five days", begin=begin) == State.ALARM
 
 
@@ -132,3 +135,16 @@ def test_a_worker_and_then_an_api_that_stand_still(trial: Trial) -> None:
                 assert trial.note_after(name, cause, begin=silent_from) == State.ALARM, name
             trial.filters.put(api_at)
             assert trial.note_after("server-errors", "the API frozen", begin=api_at) == State.ALARM
+
+
+def test_what_the_dashboard_draws_is_there(trial: Trial) -> None:
+    body = trial.cloudwatch.get_dashboard(DashboardName="steadfast-sandbox")["DashboardBody"]
+    drawn = [metric for widget in json.loads(body)["widgets"] for metric in widget["properties"]["metrics"]]
+    # Those of one instance or database are AWS's own, which nobody puts here.
+    ours = [
+        {"Namespace": metric[0], "MetricName": metric[1], "Dimensions": []}
+        for metric in drawn
+        if len(metric) == 2
+    ]
+    assert ours
+    assert [one["MetricName"] for one in ours if not trial.evaluator.is_known(one)] == []

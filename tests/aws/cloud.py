@@ -17,8 +17,8 @@ import requests
 
 from tests.aws.endpoint import moto
 from tests.aws.operator import ROOT, Run, run
+from tests.aws.tagged import REGION, tagged
 
-REGION = "eu-central-1"
 # Another, in which nothing is ever made.
 EMPTY_REGION = "eu-west-1"
 ACCOUNT = "123456789012"
@@ -150,18 +150,8 @@ class Cloud:
         return self.play("playbooks/teardown-aws.yml", *arguments, **settings)
 
     def tagged(self) -> set[str]:
-        """What has the environment's tags, by its ARN, without the instances that are only remembered."""
-        pages = self.client("resourcegroupstaggingapi").get_paginator("get_resources")
-        filters = [{"Key": key, "Values": [value]} for key, value in TAGS.items()]
-        ended = [{"Name": "instance-state-name", "Values": ["terminated"]}]
-        reservations = self.client("ec2").describe_instances(Filters=ended)["Reservations"]
-        gone = {instance["InstanceId"] for found in reservations for instance in found["Instances"]}
-        return {
-            found["ResourceARN"]
-            for page in pages.paginate(TagFilters=filters)
-            for found in page["ResourceTagMappingList"]
-            if found["ResourceARN"].rpartition("/")[2] not in gone
-        }
+        """What has the environment's tags."""
+        return tagged(self.client, TAGS)
 
     def parameters(self) -> dict[str, str]:
         """Every parameter of the environment and its value."""

@@ -79,5 +79,10 @@ def second(cloud: Cloud, first: Step) -> Step:
 
 @pytest.fixture(scope="session")
 def checked(cloud: Cloud, second: Step) -> Step:
-    """A run in check mode, as if two settings had been changed."""
-    return cloud.step("--check", aws_environment_instance_count=2, aws_environment_database_backup_days=14)
+    """A run in check mode, as if three settings had been changed."""
+    return cloud.step(
+        "--check",
+        aws_environment_instance_count=2,
+        aws_environment_database_backup_days=14,
+        aws_monitoring_log_retention_days=14,
+    )

@@ -1,6 +1,6 @@
 """Drift in AWS: none after provisioning, then each thing that somebody changed, until that is done again.
 
-The hosts' half of playbooks/check-drift.yml is seen in molecule/default/drift.yml; here tags leave it out.
+The hosts' half of playbooks/check-drift.yml is seen in molecule/aws/drift.yml; here tags leave it out.
 """
 
 from collections.abc import Callable

@@ -247,8 +247,8 @@ def test_a_second_run_changes_nothing(cloud: Cloud, second: Step) -> None:
 
 
 def test_check_mode_looks_and_changes_nothing(cloud: Cloud, checked: Step) -> None:
-    # It says that two settings would change something, and does nothing.
-    assert (checked.run.status, checked.run.changed) == (0, 2), checked.run.output
+    # It says that three settings would change something, and does nothing.
+    assert (checked.run.status, checked.run.changed) == (0, 3), checked.run.output
     assert checked.after == checked.before
     assert len(cloud.instances()) == 1
     assert database(cloud)["BackupRetentionPeriod"] == 7

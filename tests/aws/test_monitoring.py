@@ -70,13 +70,15 @@ def test_where_nothing_is_check_mode_announces_and_makes_nothing(cloud: Cloud) -
     assert alarms(cloud, EMPTY_REGION) == {}
 
 
-def test_the_second_run_changes_nothing_and_check_mode_announces_nothing(account: Account) -> None:
+def test_the_second_run_changes_nothing_and_check_mode_announces_what_differs(account: Account) -> None:
     assert account.changed("first") > 0
     assert account.changed("second") == 0
-    assert account.changed("check mode") == 0
+    assert account.runs["check mode"].changes("aws_monitoring") == [
+        "aws_monitoring : logs | Have the log groups with their retention"
+    ]
 
 
-def test_each_log_group_is_kept_for_so_long_and_tagged(account: Account) -> None:
+def test_each_log_group_is_kept_for_so_long_whatever_was_checked_and_tagged(account: Account) -> None:
     logs = account.client("logs")
     groups = {group["logGroupName"]: group for group in logs.describe_log_groups()["logGroups"]}
     assert set(groups) == {f"/steadfast/production/{service}" for service in SERVICES}

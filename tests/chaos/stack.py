@@ -9,6 +9,7 @@ first process.
 import contextlib
 import json
 import os
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -60,11 +61,16 @@ class Stack:
     @classmethod
     def of_environment(cls) -> "Stack":
         """As the SANDBOX_* variables say, which created it."""
-        urls = {
-            part: f"http://127.0.0.1:{os.environ.get(f'SANDBOX_{part.upper()}_PORT') or port}"
-            for part, port in _PORTS.items()
-        }
+        # With TLS the page's port only leads to another one; nobody here goes that way.
+        scheme = {"api": "https"} if os.environ.get("SANDBOX_TLS") == "1" else {}
+        at = {part: os.environ.get(f"SANDBOX_{part.upper()}_PORT") or port for part, port in _PORTS.items()}
+        urls = {part: f"{scheme.get(part, 'http')}://127.0.0.1:{port}" for part, port in at.items()}
         return cls(name=os.environ.get("SANDBOX_NAME") or "steadfast", **urls)
+
+    @property
+    def trust(self) -> ssl.SSLContext:
+        """For who speaks TLS with it: the sandbox's own authority."""
+        return ssl.create_default_context(cafile=ROOT / ".sandbox" / self.name / "ca.pem")
 
     # -- the host and what runs on it
 

@@ -4,17 +4,19 @@ Each function says how AWS answers. Without them Ansible's modules stop, or find
 """
 
 import hashlib
+import json
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE
-from moto.iam.access_control import IAMRequestBase
+from moto.iam.access_control import IAMPolicy, IAMRequestBase, PermissionResult
 from moto.iam.responses import IamResponse
 from moto.kms.models import KmsBackend
 from moto.rds.exceptions import DBParameterGroupNotFoundError
 from moto.rds.models import DBInstance, DBParameterGroup, RDSBackend
+from moto.s3.models import FakeBucket
 from moto.server import main
 from moto.ses.models import EmailIdentity
 
@@ -31,6 +33,9 @@ ENGINE_DEFAULTS = {
         "ApplyMethod": "pending-reboot",
     }
 }
+
+# What a bucket's policy says of requests that came without TLS.
+WITHOUT_TLS = {"Bool": {"aws:SecureTransport": "false"}}
 
 
 def _find_parameter_groups(found: Callable[..., list[DBParameterGroup]]) -> Callable[..., Any]:
@@ -88,6 +93,13 @@ def _take_any_signature(_: IAMRequestBase) -> None:
     """Where a service has paths moto reckons another signature than the caller; permissions count here."""
 
 
+def _permission_as_with_tls(self: FakeBucket, action: str, resource: str) -> PermissionResult:
+    """What is refused without TLS is refused to nobody here, as AWS has TLS; moto refuses it to everybody."""
+    said = json.loads(self.policy)["Statement"] if self.policy else []
+    policy = json.dumps({"Statement": [one for one in said if one.get("Condition") != WITHOUT_TLS]})
+    return IAMPolicy(policy).is_action_permitted(action, resource)
+
+
 def _by_arn_too(call: Callable[..., Any]) -> Callable[..., Any]:
     """A key may be named by its ARN, too; here moto knows it by its id alone."""
 
@@ -108,6 +120,7 @@ def fill() -> None:
     KmsBackend.cancel_key_deletion = _by_arn_too(KmsBackend.cancel_key_deletion)
     KmsBackend.enable_key = _by_arn_too(KmsBackend.enable_key)
     IAMRequestBase.check_signature = _take_any_signature
+    FakeBucket.get_permission = _permission_as_with_tls
     # The type by which the tags of an elastic address are asked for; moto calls it vpc-elastic-ip.
     EC2_PREFIX_TO_RESOURCE["eipalloc"] = "elastic-ip"
 
