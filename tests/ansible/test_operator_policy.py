@@ -29,6 +29,16 @@ def as_list(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
+@pytest.mark.parametrize(
+    "resource",
+    ["ec2:eu-central-1:123456789012:instance/i-1", "ssm:eu-central-1::document/AWS-StartSSHSession"],
+)
+def test_an_operator_may_log_in_as_the_inventory_does(resource: str) -> None:
+    assert "--document-name AWS-StartSSHSession" in (ROOT / "inventory/production/aws_ec2.yml").read_text()
+    assert allows("ssm:StartSession", f"arn:aws:{resource}")
+    assert allows("ssmmessages:OpenDataChannel", "arn:aws:ssm:eu-central-1:1:session/${aws:userid}-0a1b")
+
+
 # RDS asks for the right on everything that a new instance is made with, and names the option group itself.
 @pytest.mark.parametrize("kind", ["db", "pg", "subgrp"])
 def test_an_operator_may_make_the_database_of_its_parts(kind: str) -> None:
