@@ -223,6 +223,14 @@ def test_the_mail_user_may_only_send_as_the_sender(cloud: Cloud, first: Step) ->
     assert sorted(options["SuppressedReasons"]) == ["BOUNCE", "COMPLAINT"]
 
 
+def test_the_databases_lines_are_not_kept_for_ever(cloud: Cloud, first: Step) -> None:
+    # What PostgreSQL says of a refused row may tell of people.
+    prefix = f"/aws/rds/instance/{PREFIX}/"
+    groups = cloud.client("logs").describe_log_groups(logGroupNamePrefix=prefix)["logGroups"]
+    kept = {group["logGroupName"].removeprefix(prefix): group.get("retentionInDays") for group in groups}
+    assert kept == {"postgresql": 30, "upgrade": 30}
+
+
 def test_the_bucket_is_private_versioned_and_encrypted(cloud: Cloud, first: Step) -> None:
     s3 = cloud.client("s3")
     assert s3.get_bucket_versioning(Bucket=BUCKET)["Status"] == "Enabled"
