@@ -100,3 +100,11 @@ def test_credentials_stand_in_the_common_configuration_only_where_they_are_set(
     common = tomllib.loads(render("common-config.toml.j2", settings))
     path = settings.get("cloudwatch_agent_credentials_path")
     assert common == ({"credentials": {"shared_credential_file": path}} if path else {})
+
+
+def test_the_hosts_lines_are_kept_as_long_as_the_others() -> None:
+    # Provisioning gives all groups the application's days; two that differ would undo each other's for ever.
+    given = {**SETTINGS["ec2"], "app_stack_log_retention_days": 90}
+    logs = json.loads(render("amazon-cloudwatch-agent.json.j2", given))["logs"]["logs_collected"]
+    assert logs["journald"]["collect_list"][0]["retention_in_days"] == 90
+    assert logs["files"]["collect_list"][0]["retention_in_days"] == 90

@@ -210,7 +210,7 @@ def test_the_mail_user_may_only_send_as_the_sender(cloud: Cloud, first: Step) ->
             "Sid": "SendAsTheSender",
             "Effect": "Allow",
             "Action": "ses:SendRawEmail",
-            "Resource": [f"{own}:identity/steadfast.test", f"{own}:configuration-set/{PREFIX}"],
+            "Resource": [f"{own}:identity/*", f"{own}:configuration-set/{PREFIX}"],
             "Condition": {"StringEquals": {"ses:FromAddress": "tasks@steadfast.test"}},
         }
     ]
@@ -221,6 +221,14 @@ def test_the_mail_user_may_only_send_as_the_sender(cloud: Cloud, first: Step) ->
     assert re.fullmatch(r"B[A-Za-z0-9+/]{43}", stored["smtp/password"])
     options = cloud.client("sesv2").get_configuration_set(ConfigurationSetName=PREFIX)["SuppressionOptions"]
     assert sorted(options["SuppressedReasons"]) == ["BOUNCE", "COMPLAINT"]
+
+
+def test_the_databases_lines_are_not_kept_for_ever(cloud: Cloud, first: Step) -> None:
+    # What PostgreSQL says of a refused row may tell of people.
+    prefix = f"/aws/rds/instance/{PREFIX}/"
+    groups = cloud.client("logs").describe_log_groups(logGroupNamePrefix=prefix)["logGroups"]
+    kept = {group["logGroupName"].removeprefix(prefix): group.get("retentionInDays") for group in groups}
+    assert kept == {"postgresql": 30, "upgrade": 30}
 
 
 def test_the_bucket_is_private_versioned_and_encrypted(cloud: Cloud, first: Step) -> None:

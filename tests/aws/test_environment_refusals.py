@@ -46,6 +46,8 @@ def vpcs(cloud: Cloud) -> list[str]:
         ({"aws_environment_admin_cidrs": ["0.0.0.0/0"]}, "aws_environment_admin_cidrs"),
         ({"aws_environment_ssh_public_key_path": "/nowhere.pub"}, "aws_environment_ssh_public_key_path"),
         ({"app_stack_mail_from": "tasks@example.com"}, "app_stack_mail_from"),
+        ({"app_stack_smoke_test_recipient": "operations@example.com"}, "app_stack_smoke_test_recipient"),
+        ({"aws_monitoring_thresholds": {"que-depth": 1}}, "aws_monitoring_thresholds"),
     ],
     ids=str,
 )

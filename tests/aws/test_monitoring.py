@@ -80,7 +80,8 @@ def test_the_second_run_changes_nothing_and_check_mode_announces_what_differs(ac
 
 def test_each_log_group_is_kept_for_so_long_whatever_was_checked_and_tagged(account: Account) -> None:
     logs = account.client("logs")
-    groups = {group["logGroupName"]: group for group in logs.describe_log_groups()["logGroups"]}
+    found = logs.describe_log_groups(logGroupNamePrefix="/steadfast/")["logGroups"]
+    groups = {group["logGroupName"]: group for group in found}
     assert set(groups) == {f"/steadfast/production/{service}" for service in SERVICES}
     for name, group in groups.items():
         assert group["retentionInDays"] == 30

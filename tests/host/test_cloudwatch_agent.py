@@ -40,7 +40,7 @@ def test_metrics_and_logs_go_where_the_inventory_says(host: Host, read_setting: 
     logs = collected["journald"]["collect_list"] + collected["files"]["collect_list"]
     assert {log["log_group_name"] for log in logs} == {f"/{namespace}/host"}
     assert {log["retention_in_days"] for log in logs} == {
-        read_setting("cloudwatch_agent_log_retention_days", 30)
+        read_setting("cloudwatch_agent_log_retention_days", read_setting("app_stack_log_retention_days", 30))
     }
 
 

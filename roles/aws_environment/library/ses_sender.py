@@ -74,6 +74,13 @@ class Sender:
         return {}
 
 
+def dkim_records(domain: str, identity: dict[str, Any]) -> list[str]:
+    """What the domain's DNS must say; where the keys are is the region's affair, and SES names it."""
+    dkim = identity.get("DkimAttributes", {})
+    zone = dkim.get("SigningHostedZone") or "dkim.amazonses.com"
+    return [f"{token}._domainkey.{domain} CNAME {token}.{zone}" for token in dkim.get("Tokens", [])]
+
+
 def main() -> None:
     """The module."""
     module = AnsibleAWSModule(
@@ -90,13 +97,10 @@ def main() -> None:
         identity = sender.ensure_present() if module.params["state"] == "present" else sender.ensure_absent()
     except (BotoCoreError, ClientError) as error:
         module.fail_json_aws(error, msg=f"SES and {sender.domain}")
-    tokens = identity.get("DkimAttributes", {}).get("Tokens", [])
     module.exit_json(
         changed=sender.changed,
         verified=identity.get("VerifiedForSendingStatus", False),
-        dkim_records=[
-            f"{token}._domainkey.{sender.domain} CNAME {token}.dkim.amazonses.com" for token in tokens
-        ],
+        dkim_records=dkim_records(sender.domain, identity),
     )
 
 
