@@ -1,6 +1,6 @@
 """`make bench`: the project and its peers side by side on this machine; ends with 1 when a goal is missed.
 
-ROUNDS, ROWS and ONLY (some of post, get, done, mails, millions, nginx) make it shorter and weaker.
+ROUNDS, ROWS and ONLY (some of post, get, done, mails, millions, idle, nginx) make it shorter and weaker.
 """
 
 import os
@@ -16,6 +16,7 @@ from tests.bench.accepting import gets, posts
 from tests.bench.behind_nginx import behind_nginx
 from tests.bench.ending import ends
 from tests.bench.figures import Figure
+from tests.bench.idle import idle
 from tests.bench.mails import mails
 from tests.bench.millions import millions
 from tests.bench.parts import CONNECTIONS, DELAY_MS, Parts, parts
@@ -23,7 +24,7 @@ from tests.bench.report import write
 from tests.integration.machine import ROOT
 
 REPORTS = ROOT / "reports"
-LINES = ("post", "get", "done", "mails", "millions", "nginx")
+LINES = ("post", "get", "done", "mails", "millions", "idle", "nginx")
 _BEGUN = time.monotonic()
 
 
@@ -45,6 +46,9 @@ def measure(found: Parts, only: tuple[str, ...], rounds: int, rows: int) -> tupl
     if "millions" in only:
         say("→ millions")
         figures += millions(found, rounds, rows, say)
+    if "idle" in only:
+        say("→ idle")
+        figures += idle(found, say)
     reported: list[Figure] = []
     if "nginx" in only:
         say("→ nginx")

@@ -32,13 +32,13 @@ _SERVER = "server {{ listen 127.0.0.1:{front}; location / {{ proxy_pass http://1
 
 
 @contextlib.contextmanager
-def nginx(parts: Parts, backs: list[int]) -> Iterator[list[int]]:
-    """The ports at which the project's nginx passes on to these."""
+def nginx(parts: Parts, backs: list[int]) -> Iterator[tuple[list[int], str]]:
+    """The ports at which the project's nginx passes on to these, and its container's name."""
     run("docker", "build", "--quiet", "--tag", "steadfast-test-nginx", ROOT / "frontend")
     fronts = [free_port() for _ in backs]
     servers = [_SERVER.format(front=front, back=back) for front, back in zip(fronts, backs, strict=True)]
     directory = parts.machine.directory / "nginx"
-    directory.mkdir(mode=0o755)
+    directory.mkdir(mode=0o755, exist_ok=True)
     (directory / "nginx.conf").write_text(_CONFIGURATION % "\n  ".join(servers))
     name = f"steadfast-test-nginx-{secrets.token_hex(4)}"
     try:
@@ -46,7 +46,7 @@ def nginx(parts: Parts, backs: list[int]) -> Iterator[list[int]]:
             "--tmpfs", "/tmp:mode=1777",  # noqa: S108 (the container's own)
             "--volume", f"{directory}:/etc/steadfast:ro", "steadfast-test-nginx")  # fmt: skip
         eventually(lambda: all(listens(front) for front in fronts), what="nginx")
-        yield fronts
+        yield fronts, name
     finally:
         run("docker", "rm", "--force", "--volumes", name)
 
@@ -60,7 +60,7 @@ def behind_nginx(parts: Parts, rounds: int, say: Callable[[str], None]) -> list[
             parts.peers_worker()
             parts.our_worker(0)
             ids = [parts.ended(back, _IDS) for back in backs]
-        with nginx(parts, backs) as fronts:
+        with nginx(parts, backs) as (fronts, _):
             measurements: dict[str, Callable[[], Load]] = {}
             for name, port, file in zip(("the tutorial", "ours"), fronts, ids, strict=True):
                 measurements[f"GET, {name}"] = partial(wrk, [port], _SECONDS, ids=file)

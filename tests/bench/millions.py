@@ -1,4 +1,7 @@
-"""The same statements and paths on an empty table and on one of ten million rows, by turns."""
+"""The same statements and paths, by turns, on an empty table and on a full one.
+
+In the full one ten million tasks have ended, and 100,000 are queued.
+"""
 
 import time
 from collections.abc import Callable
@@ -9,13 +12,15 @@ from pathlib import Path
 from app.db import claims, repository
 from app.db.session import Database
 from app.services.submission import new_task_id
+from tests.bench.backlog import drained, queue
 from tests.bench.figures import Figure, Goal, in_rounds, median, ratio
-from tests.bench.parts import DELAY_MS, Parts, wrk
+from tests.bench.parts import DELAY_MS, Load, Parts, wrk
 
 _SECONDS = 3
 _CLAIMS = 1000
 _SWEEPS, _SWEPT = 40, 50
 _IDS = 2000
+_QUEUED, _FEW_QUEUED = 100_000, 10_000
 # Of PostgreSQL's databases: the bench's own, whose table is empty, and another.
 _EMPTY, _FULL = "steadfast", "steadfast_full"
 
@@ -42,9 +47,10 @@ def millions(parts: Parts, rounds: int, rows: int, say: Callable[[str], None]) -
         assert migration.popen.wait(60) == 0, migration.log.read_text()
         say(f"filling a table with {rows} rows")
         fill(parts, rows)
-        return [
+        figures = [
             figure for delay_ms in (0, DELAY_MS) for figure in _compared(parts, rounds, rows, delay_ms, say)
         ]
+        return [*figures, _backlogs(parts, say)]
     finally:
         parts.machine.superuser(f"DROP DATABASE {_FULL} WITH (FORCE)")
 
@@ -62,6 +68,7 @@ def fill(parts: Parts, rows: int) -> None:
     for _, definition in indexes:
         sql(f"SET maintenance_work_mem = '512MB'; {definition}")
     sql("ALTER TABLE tasks RESET (autovacuum_enabled)")
+    queue(parts, _FULL, _QUEUED)
     sql("VACUUM (ANALYZE) tasks")
     parts.machine.superuser("CHECKPOINT")
 
@@ -76,11 +83,11 @@ class _Table:
     database: Database
     ids: Path
 
-    def posts(self) -> float:
-        return wrk(self.ports, _SECONDS).per_second
+    def posts(self) -> Load:
+        return wrk(self.ports, _SECONDS)
 
-    def gets(self) -> float:
-        return wrk(self.ports, _SECONDS, ids=self.ids).per_second
+    def gets(self) -> Load:
+        return wrk(self.ports, _SECONDS, ids=self.ids)
 
     def claims(self) -> float:
         """Claims a second, one after the other."""
@@ -151,21 +158,48 @@ def _compared(
 ) -> list[Figure]:
     with parts.ending():
         empty, full = _table(parts, _EMPTY, delay_ms), _table(parts, _FULL, delay_ms)
-        measurements: dict[str, Callable[[], float]] = {}
+        measurements: dict[str, Callable[[], Load | float]] = {}
         for what in ("posts", "gets", "claims", "sweeps"):
             measurements[f"{what}, empty table"] = getattr(empty, what)
             measurements[f"{what}, full table"] = getattr(full, what)
         found = in_rounds(rounds, measurements, say)
         for table in (empty, full):
             table.database.close()
-    rate = {name: median(rates, float) for name, rates in found.items()}
+    rate = {name: median(seen, _per_second) for name, seen in found.items()}
     words = {"posts": "POST/s", "gets": "GET/s", "claims": "claims/s", "sweeps": "sweeps/s"}
-    return [
+    where = f"at {rows / 1e6:g} million rows to an empty table, database at {delay_ms} ms"
+    figures = [
         ratio(
-            f"{word} at {rows / 1e6:g} million rows to an empty table, database at {delay_ms} ms",
+            f"{word} {where}",
             rate[f"{what}, full table"],
             rate[f"{what}, empty table"],
             None if delay_ms else Goal(0.9),
         )
         for what, word in words.items()
     ]
+    p99 = {name: median(seen, _p99_ms) for name, seen in found.items() if name.startswith("posts")}
+    goal = None if delay_ms else Goal(1.1, at_least=False)
+    figures.append(ratio(f"POST p99 ms {where}", p99["posts, full table"], p99["posts, empty table"], goal))
+    return figures
+
+
+def _per_second(seen: Load | float) -> float:
+    return seen.per_second if isinstance(seen, Load) else seen
+
+
+def _p99_ms(seen: Load | float) -> float:
+    assert isinstance(seen, Load)
+    return seen.p99_ms
+
+
+def _backlogs(parts: Parts, say: Callable[[str], None]) -> Figure:
+    """A great backlog that only the full table knows, to a small one that waits in the broker."""
+    say(f"working off {_FEW_QUEUED} tasks that the broker has, and {_QUEUED} that it has not")
+    parts.empty()
+    queue(parts, _EMPTY, _FEW_QUEUED)
+    few = drained(parts, _EMPTY, published=True)
+    parts.machine.redis_cli("FLUSHALL")
+    many = drained(parts, _FULL, published=False)
+    return ratio(
+        f"tasks/s while a backlog of {_QUEUED} drains, to one of {_FEW_QUEUED}", many, few, Goal(0.9)
+    )

@@ -107,7 +107,7 @@ class Parts:
         eventually(lambda: listens(port), what="the mail server")
         return port
 
-    def run_module(self, module: str, *arguments: int) -> Process:
+    def run_module(self, module: str, *arguments: int | Path) -> Process:
         """A program of the bench."""
         words = (sys.executable, "-m", module, *map(str, arguments))
         return self.machine.spawn(module.rpartition(".")[2], *words)
