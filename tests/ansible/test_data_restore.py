@@ -30,6 +30,9 @@ DOCKER = (
 if [ "$2" = config ]; then printf 'redis\\napi_blue\\nworker_blue\\n'; exit; fi
 """
     + NOTE
+    + """for last; do :; done
+test "$last" != "$FAILS" || { echo 'the cause' >&2; exit 1; }
+"""
 )
 PROGRAM = f"""#!/bin/sh
 {NOTE}
@@ -124,6 +127,14 @@ def test_when_the_names_cannot_change_the_stack_runs_again_with_what_it_had(rest
     assert "the cause" in said
     assert "the stack runs as before" in said
     assert calls == [LOAD, MIGRATE, STOP, STOP, SWAP, *[f"{START} worker_blue"] * 2]
+
+
+def test_a_host_that_cannot_be_stopped_leaves_no_other_stopped(restore: Play) -> None:
+    # Real databases would not change their names then: it is still connected.
+    status, said, calls = restore(data_restore_confirm="production", fails="stop")
+    assert "the cause" in said
+    assert calls == [LOAD, MIGRATE, STOP, STOP, SWAP, *[f"{START} worker_blue"] * 2]
+    assert status == 0, said
 
 
 def test_while_a_host_is_being_deployed_nothing_is_done(restore: Play, tmp_path: Path) -> None:

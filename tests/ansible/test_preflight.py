@@ -1,5 +1,6 @@
 """Settings that cannot work are refused in words that name the setting."""
 
+import time
 from typing import Any
 
 import pytest
@@ -62,6 +63,13 @@ MACHINE = ["memory 940", "space 5000"]
 OWN = ["container nginx running", "publishes 0.0.0.0:80->8080/tcp, [::]:80->8080/tcp, 0.0.0.0:5555->5555/tcp"]
 
 
+def unfit(run: Deployment, *told: str, ahead_seconds: int = 0) -> list[str]:
+    """What a host that tells this is refused for."""
+    clock = f"clock {int(time.time()) + ahead_seconds}"
+    run.variables |= {"__app_stack_host": {"stdout_lines": [clock, *told]}, "inventory_hostname": "app-1"}
+    return refusals(run, "look")
+
+
 @pytest.mark.parametrize(
     ("told", "expected"),
     [
@@ -71,7 +79,7 @@ OWN = ["container nginx running", "publishes 0.0.0.0:80->8080/tcp, [::]:80->8080
         (["memory 460", "space 5000"], ["memory is 460 MiB", "t4g.micro"]),
         (
             ["memory 940", "space 300"],
-            ["disk has 300 MiB free below /opt/steadfast", "docker image prune --all"],
+            ["disk has 300 MiB free below /opt/steadfast", "docker builder prune --all"],
         ),
         ([*MACHINE, "listens 80 caddy"], ["another program: 80 (caddy).", "systemctl disable --now"]),
         # Our containers run, and one of our ports is another's all the same.
@@ -90,12 +98,16 @@ OWN = ["container nginx running", "publishes 0.0.0.0:80->8080/tcp, [::]:80->8080
 def test_a_host_on_which_it_cannot_run_is_refused(
     deploy: Deploy, told: list[str], expected: list[str]
 ) -> None:
-    run = deploy()
-    run.variables["__app_stack_host"] = {"stdout_lines": told}
-    run.variables["inventory_hostname"] = "app-1"
-    stopped = refusals(run, "look")
+    stopped = unfit(deploy(), *told)
     assert len(stopped) == bool(expected)
     assert [words for words in expected if words not in " ".join(stopped)] == []
+
+
+def test_a_host_whose_clock_is_wrong_is_refused(deploy: Deploy) -> None:
+    assert unfit(deploy(), *MACHINE, ahead_seconds=30) == []
+    (stopped,) = unfit(deploy(), *MACHINE, ahead_seconds=-300)
+    assert stopped.startswith("clock is -30")
+    assert "timedatectl" in stopped
 
 
 def test_the_ports_that_must_be_free_are_those_that_are_published(first: Deployment) -> None:

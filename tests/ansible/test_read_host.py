@@ -79,7 +79,7 @@ def test_directories_links_containers_and_state_are_told(look: list[str]) -> Non
 
 def test_of_a_bare_host_only_the_machine_is_told(tmp_path: Path) -> None:
     kinds = {line.split()[0] for line in told(tmp_path / "not" / "yet" / "there", tmp_path)}
-    assert kinds - {"listens", "image"} == {"memory", "space"}
+    assert kinds - {"listens", "image"} == {"clock", "memory", "space"}
 
 
 def test_memory_and_free_space_are_told_in_mebibytes(look: list[str], tmp_path: Path) -> None:

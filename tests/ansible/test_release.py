@@ -1,11 +1,14 @@
 """What a release touches: only what is the application's; and a run with nothing new changes nothing."""
 
+import os
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.ansible.conftest import INVENTORIES, Deploy
-from tests.ansible.rendering import ROOT, Deployment, read_yaml
+from tests.ansible.rendering import ROOT, Deployment, read_yaml, set_facts
 from tests.ansible.test_argument_specs import options
 from tests.ansible.test_preflight import refusals
 
@@ -133,6 +136,39 @@ def test_a_failed_release_is_forgotten_by_the_next_run(deploy: Deploy) -> None:
     assert not back.is_rolling
     assert back.services["flower"]["image"] == "steadfast-app:1a2b3c4d5e6f"
     assert "badbadbadbad" not in back.compose_text
+
+
+def test_after_a_failed_release_every_one_off_is_the_live_release(deploy: Deploy) -> None:
+    before = deploy()
+    state = before.recorded_state()
+    failed = deploy(state=state, release="badbadbadbad", app_stack_lease_seconds=90)
+    assert failed.services["shell"]["image"] == "steadfast-app:badbadbadbad"
+    for facts in set_facts("app_stack", "take_out"):
+        failed.variables |= failed.value(facts)
+    failed.__dict__.pop("compose_text")
+    assert failed.compose_text == before.compose_text
+
+
+def test_a_slot_that_was_never_recorded_is_stopped_all_the_same(deploy: Deploy, tmp_path: Path) -> None:
+    # As after a host's second deployment was broken off: Compose knows no such service then.
+    run = deploy(state=deploy().recorded_state())
+    assert "api_green" not in run.services
+    (task,) = [
+        task
+        for task in read_yaml(ROOT / "roles" / "app_stack" / "tasks" / "retire.yml")
+        if task["name"].endswith("Stop the other slot")
+    ]
+    run.variables |= task["vars"]
+    docker = tmp_path / "docker"
+    docker.write_text(
+        '#!/bin/sh\ncase "$1 $*" in compose*) exit 1;; ps*service=worker_green) echo 1a2b;; ps*) echo 3c4d;;'
+        ' *) echo "$*" >>calls;; esac\n'
+    )
+    docker.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    shell = ["sh", "-c", run.value(task["ansible.builtin.shell"]["cmd"])]
+    subprocess.run(shell, env=environment, cwd=tmp_path, check=True)
+    assert (tmp_path / "calls").read_text().splitlines() == ["stop 1a2b", "rm 1a2b", "stop 3c4d", "rm 3c4d"]
 
 
 def test_each_deployment_of_a_run_reads_the_parameters_anew() -> None:

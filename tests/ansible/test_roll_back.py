@@ -1,6 +1,7 @@
 """Which release is gone back to, with what, what is refused, and what a host keeps."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,23 @@ def manifest(release: str, day: int, **more: Any) -> dict[str, Any]:
     }
 
 
+def steps(name: str) -> list[dict[str, Any]]:
+    """The tasks of a step file."""
+    return list(read_yaml(ROOT / f"roles/app_stack/tasks/{name}.yml"))
+
+
 class Host:
     """A host with these releases, the newest of which is live, about to go back."""
 
-    def __init__(self, ca_path: Path, *manifests: dict[str, Any], gone: str = "", **settings: Any) -> None:
+    def __init__(
+        self,
+        ca_path: Path,
+        *manifests: dict[str, Any],
+        gone: str = "",
+        link: str = "blue",
+        also: Sequence[str] = (),
+        **settings: Any,
+    ) -> None:
         slots = {"blue": manifests[-1]} | ({"green": manifests[-2]} if len(manifests) > 1 else {})
         state = {"live": "blue", "slots": slots}
         self.run = Deployment("production", ca_path=ca_path, state=state, **settings)
@@ -40,7 +54,10 @@ class Host:
         self.run.variables["__app_stack_host"] = {
             "stdout_lines": [
                 f"state {json.dumps(state)}",
+                f"link ./sockets/live.sock {link}.sock",
                 "container api_blue running",
+                f"runs api_blue x {manifests[-1]['inputs']}",
+                *also,
                 "container nginx running",
                 "runs nginx steadfast-nginx:0123 ",
                 "runs redis steadfast-redis:4567 inputs-of-redis",
@@ -57,7 +74,7 @@ class Host:
 
     def step(self, name: str) -> list[dict[str, Any]]:
         """Runs what a step file remembers, as far as it goes."""
-        tasks: list[dict[str, Any]] = read_yaml(ROOT / f"roles/app_stack/tasks/{name}.yml")
+        tasks = steps(name)
         for task in tasks:
             self.run.variables |= task.get("vars", {})
             if facts := task.get("ansible.builtin.set_fact"):
@@ -101,6 +118,28 @@ def test_one_that_is_named_is_chosen_whatever_became_of_it(host: Any) -> None:
     assert host(*kept, app_stack_roll_back_to=FIRST).chosen == FIRST
 
 
+@pytest.mark.parametrize(
+    "seen",
+    [{"link": "green"}, {"also": ["container api_green running", "runs api_green x inputs-of-new"]}],
+    ids=str,
+)
+def test_from_a_deployment_that_was_broken_off_the_recorded_release_is_gone_back_to(
+    host: Any, seen: dict[str, Any]
+) -> None:
+    found = host(manifest(BEFORE, 2), manifest(LIVE, 3), **seen)
+    found.step("slot")
+    assert (found.chosen, found.refusal, found.run.is_rolling) == (LIVE, "", False)
+    # It is still told which one, if somebody wants another.
+    named = host(manifest(BEFORE, 2), manifest(LIVE, 3), **seen, app_stack_roll_back_to=BEFORE)
+    named.step("slot")
+    assert (named.chosen, named.run.is_rolling) == (BEFORE, True)
+
+
+def test_a_deployment_that_ended_after_its_record_was_not_broken_off(host: Any) -> None:
+    kept = [f"runs api_green x inputs-of-{BEFORE}", "container api_green running"]
+    assert host(manifest(BEFORE, 2), manifest(LIVE, 3), also=kept).chosen == BEFORE
+
+
 def test_what_cannot_be_gone_back_to_is_refused_in_words(host: Any) -> None:
     assert "no other release that was good" in host(manifest(LIVE, 3)).refusal
     named = host(manifest(BEFORE, 2), manifest(LIVE, 3), app_stack_roll_back_to="dddddddddddd")
@@ -119,14 +158,17 @@ def test_a_contraction_of_the_schema_bars_the_way_unless_it_is_opened(host: Any)
 
 def test_it_runs_with_its_own_settings_and_todays_database(host: Any) -> None:
     live = manifest(LIVE, 3)
-    live["settings"] = {**live["settings"], "lease_seconds": "12", "database_host": "new.internal"}
+    today = {"lease_seconds": "12", "database_host": "new.internal", "smtp_username": "new"}
+    live["settings"] = {**live["settings"], **today}
     found = host(manifest(BEFORE, 2), live)
     found.step("slot")
     assert found.run.is_rolling
     environment = found.run.value("{{ __app_stack_slot_files[0].content }}")
     assert f"APP_RELEASE='{BEFORE}'" in environment
     assert "APP_LEASE_SECONDS='7'" in environment
+    # As whom the mail server knows it, too: the password is today's.
     assert "APP_DATABASE_HOST='new.internal'" in environment
+    assert "APP_SMTP_USERNAME='new'" in environment
     services = found.run.services
     assert services["api_green"]["image"] == f"steadfast-app:{BEFORE}"
     assert services["api_blue"]["image"] == f"steadfast-app:{LIVE}"
@@ -150,6 +192,28 @@ def test_the_release_that_is_left_is_marked_and_the_other_is_live(host: Any) -> 
     assert (again["outcome"], again["schema_head"], again["colour"]) == ("good", "0004", "green")
     assert json.loads(records["state.json"])["live"] == "green"
     assert found.run.value("{{ __app_stack_releases_kept }}") == [BEFORE, FIRST, LIVE, BEFORE]
+
+
+def test_a_change_of_settings_keeps_the_page_of_the_release_before(host: Any) -> None:
+    found = host(manifest(FIRST, 1), manifest(BEFORE, 2), manifest(LIVE, 3))
+    found.run.variables |= {
+        "__app_stack_going_back": False,
+        "__app_stack_target": manifest(LIVE, 4, inputs="other", colour="green"),
+    }
+    found.step("settle")
+    assert found.run.value("{{ __app_stack_pages_kept }}") == [LIVE, BEFORE]
+
+
+def test_a_release_that_served_well_is_not_called_bad_for_what_happens_around_it(host: Any) -> None:
+    (record,) = [task for task in steps("take_out") if task["name"].endswith("Record that it is bad")]
+
+    def recorded(release: str) -> bool:
+        found = host(manifest(FIRST, 1, outcome="left"), manifest(BEFORE, 2), manifest(LIVE, 3))
+        found.step("slot")
+        found.run.variables |= {"__app_stack_target": manifest(release, 2)}
+        return bool(found.run.value("{{ " + record["when"] + " }}"))
+
+    assert [recorded(release) for release in ("new", FIRST, BEFORE, LIVE)] == [True, True, False, False]
 
 
 def test_a_host_keeps_the_newest_good_releases_and_words_about_the_others(host: Any) -> None:

@@ -48,7 +48,7 @@ HIDDEN = {
         "certificate | Read what fits what",
         "credentials | Read every parameter below the environment's path",
         "credentials | Name them",
-        "look | Read what is on the host",
+        "read | Read what is on the host",
         "render | Write the secrets",
         "roll | Have the migrator made by the database's master user",
     },

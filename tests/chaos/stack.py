@@ -221,6 +221,17 @@ class Stack:
             command("docker", "start", f"{self.name}-rds")
             eventually(self.database_answers, seconds=60, what="the database is back")
 
+    # -- AWS
+
+    @contextlib.contextmanager
+    def aws_away(self) -> Iterator[None]:
+        """While none of AWS' services answers; connections to them stay."""
+        command("docker", "pause", f"{self.name}-aws")
+        try:
+            yield
+        finally:
+            command("docker", "unpause", f"{self.name}-aws")
+
     # -- the mail server
 
     def mails(self) -> list[Mail]:

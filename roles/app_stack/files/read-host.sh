@@ -1,7 +1,8 @@
 # Prints what the host has, one fact a line, in words that `vars/main.yml` can compare with what it wants:
-#   memory MEBIBYTES · space MEBIBYTES (that are free for DIRECTORY) · listens PORT PROGRAM · image NAME ID
+#   clock SECONDS (since 1970) · memory MEBIBYTES · space MEBIBYTES (that are free for DIRECTORY) · listens PORT PROGRAM · image NAME ID
 #   directory MODE OWNER PATH · file MODE OWNER SHA256 PATH · link PATH TARGET · state JSON · release JSON
 #   container SERVICE STATE, and the same container's publishes PORTS, and runs SERVICE IMAGE INPUTS
+date '+clock %s'
 awk '$1 == "MemTotal:" { print "memory", int($2 / 1024) }' /proc/meminfo
 existing=$DIRECTORY
 until [ -d "$existing" ]; do existing=$(dirname "$existing"); done

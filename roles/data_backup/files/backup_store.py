@@ -111,5 +111,5 @@ def need_space(directory: Path, size_bytes: int) -> None:
     if free < wanted:
         raise Refused(
             f"{directory} has {free // 2**20} MiB free, and {wanted // 2**20} are needed. Enlarge the disk, "
-            "or remove what is unused: docker image prune --all."
+            "or empty the build cache: docker builder prune --all."
         )
