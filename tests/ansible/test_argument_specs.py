@@ -1,11 +1,14 @@
 """Everything settable is declared once, with meaning and type; what repeats it says the same."""
 
+import inspect
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.amazon.aws.plugins.modules import cloudwatchlogs_log_group
 
 from tests.ansible.rendering import ROLES, ROOT
 
@@ -74,6 +77,14 @@ def test_every_default_has_its_line_of_comment(role: str) -> None:
         if re.match(r"\w+:", line) and not before.startswith("# ")
     ]
     assert bare == []
+
+
+@pytest.mark.parametrize("role", ["app_stack", "aws_environment", "aws_monitoring"])
+def test_lines_are_kept_for_so_many_days_as_their_module_takes(role: str) -> None:
+    # Of another number it says so, after it has deleted the group with all its lines.
+    taken = re.search(r"permited_values = (\[.+\])", inspect.getsource(cloudwatchlogs_log_group))
+    assert taken
+    assert options(role)[f"{role}_log_retention_days"]["choices"] == json.loads(taken[1])
 
 
 @pytest.mark.parametrize("role", ROLES)

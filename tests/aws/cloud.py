@@ -6,7 +6,7 @@ and where AWS is, comes as extra variables.
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,8 @@ DEBIAN = "136693071363"
 PREFIX = "steadfast-production"
 PATH = "/steadfast/production/"
 BUCKET = f"{PREFIX}-backups-{ACCOUNT}"
+# Somebody else's.
+FOREIGN_BUCKET = "steadfast-staging-backups"
 TAGS = {"Application": "steadfast", "Environment": "production", "ManagedBy": "ansible"}
 CREDENTIALS = {"access_key": "tests", "secret_key": "a-word-that-stands-nowhere-else"}
 
@@ -84,10 +86,16 @@ def account(folder: Path) -> Iterator["Cloud"]:
 
 
 class Held(NamedTuple):
-    """What there is of the environment: what bears its tags, by ARN, and its parameters with their values."""
+    """What there is of the environment."""
 
+    # What bears its tags, by ARN.
     arns: set[str]
+    # With their values.
     parameters: dict[str, str]
+    # Every log group of the account, and for how many days it keeps a line.
+    log_days: dict[str, int | None]
+    # By their names, without the environment's.
+    alarms: dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -115,13 +123,14 @@ class Cloud:
             | options,
         )
 
-    @contextmanager
-    def permissions_asked(self) -> Iterator[dict[str, str]]:
-        """Where it answers, while it lets everybody do no more than they may."""
+    def with_rights(
+        self, keys: dict[str, str], play: Callable[..., Run], *arguments: str, **settings: Any
+    ) -> Run:
+        """One of the playbooks with a user's keys, while everybody may do no more than is allowed."""
         # How many requests are let through before it looks.
         requests.post(f"{self.url}/moto-api/reset-auth", data=b"0", timeout=10)
         try:
-            yield {"endpoint_url": self.url}
+            return play(*arguments, app_stack_aws_connection={"endpoint_url": self.url} | keys, **settings)
         finally:
             requests.post(f"{self.url}/moto-api/reset-auth", data=b"inf", timeout=10)
 
@@ -136,18 +145,25 @@ class Cloud:
             "app_stack_aws_connection": {"endpoint_url": self.url} | CREDENTIALS,
         }
 
-    def play(self, playbook: str, *arguments: str, **settings: Any) -> Run:
+    def play(
+        self, playbook: str, *arguments: str, typed: tuple[str, str] | None = None, **settings: Any
+    ) -> Run:
         """Runs one of the repository's playbooks as an operator does; `settings` go over the usual ones."""
         chosen = ("-i", self.folder / "inventory", "-e", json.dumps(self.settings() | settings))
-        return run("ansible-playbook", *chosen, playbook, *arguments, home=self.folder / "home")
+        return run("ansible-playbook", *chosen, playbook, *arguments, home=self.folder / "home", typed=typed)
 
     def provision(self, *arguments: str, **settings: Any) -> Run:
         """playbooks/provision-aws.yml."""
         return self.play("playbooks/provision-aws.yml", *arguments, **settings)
 
-    def teardown(self, *arguments: str, **settings: Any) -> Run:
+    def look(self, **settings: Any) -> Run:
+        """playbooks/check-drift.yml of what is in AWS."""
+        chosen = ("--check", "--diff", "--tags", "aws_environment,aws_monitoring")
+        return self.play("playbooks/check-drift.yml", *chosen, **settings)
+
+    def teardown(self, **settings: Any) -> Run:
         """playbooks/teardown-aws.yml."""
-        return self.play("playbooks/teardown-aws.yml", *arguments, **settings)
+        return self.play("playbooks/teardown-aws.yml", **settings)
 
     def tagged(self) -> set[str]:
         """What has the environment's tags."""
@@ -161,14 +177,26 @@ class Cloud:
             entry["Name"].removeprefix(PATH): entry["Value"] for page in found for entry in page["Parameters"]
         }
 
+    def log_days(self) -> dict[str, int | None]:
+        """Every log group and for how long it keeps a line."""
+        pages = self.client("logs").get_paginator("describe_log_groups").paginate()
+        groups = [group for page in pages for group in page["logGroups"]]
+        return {group["logGroupName"]: group.get("retentionInDays") for group in groups}
+
+    def alarms(self, region: str = REGION) -> dict[str, dict[str, Any]]:
+        """The environment's alarms."""
+        pages = self.client("cloudwatch", region_name=region).get_paginator("describe_alarms")
+        found = [alarm for page in pages.paginate(AlarmNamePrefix=PREFIX) for alarm in page["MetricAlarms"]]
+        return {alarm["AlarmName"].removeprefix(f"{PREFIX}-"): alarm for alarm in found}
+
     def held(self) -> Held:
         """What there is."""
-        return Held(self.tagged(), self.parameters())
+        return Held(self.tagged(), self.parameters(), self.log_days(), self.alarms())
 
-    def step(self, *arguments: str, **settings: Any) -> Step:
-        """`provision`, and what it made of what there was."""
+    def step(self, play: Callable[..., Run], *arguments: Any, **settings: Any) -> Step:
+        """One of the playbooks, and what it made of what there was."""
         before = self.held()
-        run = self.provision(*arguments, **settings)
+        run = play(*arguments, **settings)
         return Step(before, run, self.held())
 
     def instances(self) -> list[dict[str, Any]]:

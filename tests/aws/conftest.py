@@ -5,9 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.aws.cloud import IMAGES, PATH, REGION, Cloud, Step, account
+from tests.aws.by_hand import BY_HAND
+from tests.aws.cloud import FOREIGN_BUCKET, IMAGES, PATH, REGION, Cloud, Step, account
 from tests.aws.operator import ROOT
 
+THRESHOLDS = {"queue-depth": 9}
 ROLES = ("aws_environment", "aws_monitoring")
 POLICIES = [ROOT / "roles" / role / "files" / "operator-policy.json" for role in ROLES]
 
@@ -38,7 +40,7 @@ def foreign(cloud: Cloud) -> dict[str, str]:
         Name="/steadfast/staging/redis/password", Value="theirs", Type="SecureString"
     )
     where = {"LocationConstraint": REGION}
-    cloud.client("s3").create_bucket(Bucket="steadfast-staging-backups", CreateBucketConfiguration=where)
+    cloud.client("s3").create_bucket(Bucket=FOREIGN_BUCKET, CreateBucketConfiguration=where)
     return {"vpc": vpc, "subnet": subnet, "instance": instance["InstanceId"]}
 
 
@@ -61,28 +63,47 @@ def operator(cloud: Cloud) -> dict[str, str]:
     return {"access_key": key["AccessKeyId"], "secret_key": key["SecretAccessKey"]}
 
 
+# What happens to the environment, in this order: whatever a test asks for, all before it has happened.
+
+
 @pytest.fixture(scope="session")
 def first(cloud: Cloud, foreign: dict[str, str], operator: dict[str, str]) -> Step:
-    """The first run, where nothing of this environment is, with an operator's rights and no more."""
-    before = cloud.held()
-    with cloud.permissions_asked() as connection:
-        run = cloud.provision(app_stack_aws_connection=connection | operator)
-    return Step(before, run, cloud.held())
+    """The first run: with no more than an operator's rights, and saying all that Ansible can say."""
+    return cloud.step(cloud.with_rights, operator, cloud.provision, "-vvv")
 
 
 @pytest.fixture(scope="session")
 def second(cloud: Cloud, first: Step) -> Step:
     """A run after an operator has changed a password by hand."""
     cloud.client("ssm").put_parameter(Name=f"{PATH}redis/password", Value="changed-by-hand", Overwrite=True)
-    return cloud.step()
+    return cloud.step(cloud.provision)
 
 
 @pytest.fixture(scope="session")
-def checked(cloud: Cloud, second: Step) -> Step:
-    """A run in check mode, as if three settings had been changed."""
-    return cloud.step(
-        "--check",
-        aws_environment_instance_count=2,
-        aws_environment_database_backup_days=14,
-        aws_monitoring_log_retention_days=14,
-    )
+def drifted(cloud: Cloud, second: Step) -> Step:
+    """A look after somebody has changed things by hand."""
+    assert second.run.status == 0, second.run.output
+    for change in BY_HAND.values():
+        change(cloud)
+    return cloud.step(cloud.look)
+
+
+@pytest.fixture(scope="session")
+def grown(cloud: Cloud, drifted: Step, operator: dict[str, str]) -> Step:
+    """A run that mends these, makes a second host and opens port 22."""
+    more = {"aws_environment_instance_count": 2, "aws_environment_ssh_port_enabled": True}
+    return cloud.step(cloud.with_rights, operator, cloud.provision, **more)
+
+
+@pytest.fixture(scope="session")
+def shrunk(cloud: Cloud, grown: Step, operator: dict[str, str]) -> Step:
+    """A run that takes both back, and gives an alarm another threshold."""
+    less = {"aws_monitoring_thresholds": THRESHOLDS}
+    return cloud.step(cloud.with_rights, operator, cloud.provision, **less)
+
+
+@pytest.fixture(scope="session")
+def mended(cloud: Cloud, shrunk: Step) -> Step:
+    """A look straight after that."""
+    assert shrunk.run.status == 0, shrunk.run.output
+    return cloud.step(cloud.look, aws_monitoring_thresholds=THRESHOLDS)

@@ -3,6 +3,7 @@
 import os
 import re
 import resource
+import shlex
 import subprocess
 import sys
 import time
@@ -36,6 +37,11 @@ class Run:
         return " ".join(self.output.split())
 
     @property
+    def begun(self) -> str:
+        """Its first message, in one line."""
+        return " ".join(self.output.split("TASK [")[1].split())
+
+    @property
     def told(self) -> str:
         """Its last message, in one line."""
         return " ".join(self.output.rpartition("TASK [")[2].split())
@@ -59,21 +65,55 @@ def work_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def run(program: str, *arguments: str | Path, path: str = "", home: Path, **environment: str) -> Run:
-    """One of Ansible's programs in the repository, with the repository's ansible.cfg."""
+def run(
+    program: str,
+    *arguments: str | Path,
+    path: str = "",
+    home: Path,
+    typed: tuple[str, str] | None = None,
+    **environment: str,
+) -> Run:
+    """One of Ansible's programs in the repository, with the repository's ansible.cfg.
+
+    With `typed` it has a terminal: when it has said the first, the second is typed.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(STEERING)}
     # Where boto3 looks for configuration; and where it would find an instance's credentials, if this is one.
     kept |= {"HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true", "LC_ALL": "C.UTF-8"}
+    # On a terminal, too.
+    kept |= {"ANSIBLE_NOCOLOR": "true"}
     given = kept | {"PATH": path or f"{PROGRAMS}:{kept['PATH']}"} | environment
+    command = [str(PROGRAMS / program), *map(str, arguments)]
+    if typed:
+        command = ["script", "--quiet", "--return", "--command", shlex.join(command), os.devnull]
     begun, worked = time.monotonic(), work_seconds()
-    done = subprocess.run(
-        [PROGRAMS / program, *map(str, arguments)],
+    with subprocess.Popen(
+        command,
         cwd=ROOT,
         env=given,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if typed else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-    )
-    return Run(done.returncode, done.stdout, time.monotonic() - begun, work_seconds() - worked)
+    ) as process:
+        try:
+            said = answer(process, *typed) if typed else b""
+            said += process.communicate(timeout=600)[0]
+        except BaseException:
+            process.kill()
+            raise
+    output = said.decode().replace("\r\n", "\n")
+    return Run(process.returncode, output, time.monotonic() - begun, work_seconds() - worked)
+
+
+def answer(process: subprocess.Popen[bytes], question: str, words: str) -> bytes:
+    """Types the words after the question, and returns what was said until then."""
+    assert process.stdin
+    assert process.stdout
+    said = b""
+    while question.encode() not in said and (more := os.read(process.stdout.fileno(), 65536)):
+        said += more
+    # Ansible forgets what was typed before it listens.
+    time.sleep(1)
+    process.stdin.write(f"{words}\r".encode())
+    process.stdin.flush()
+    return said

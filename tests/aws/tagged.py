@@ -19,12 +19,15 @@ def tagged(client: Callable[[str], Any], tags: Mapping[str, str]) -> set[str]:
     ended = [{"Name": "instance-state-name", "Values": ["terminated"]}]
     reservations = client("ec2").describe_instances(Filters=ended)["Reservations"]
     gone = {instance["InstanceId"] for found in reservations for instance in found["Instances"]}
+    # Of these moto's list of what has tags says nothing.
+    filters_of_ec2 = [{"Name": f"tag:{key}", "Values": [value]} for key, value in tags.items()]
+    addresses = client("ec2").describe_addresses(Filters=filters_of_ec2)["Addresses"]
     return {
         found["ResourceARN"]
         for page in pages.paginate(TagFilters=filters)
         for found in page["ResourceTagMappingList"]
         if found["ResourceARN"].rpartition("/")[2] not in gone
-    }
+    } | {f"arn:aws:ec2:{REGION}::elastic-ip/{address['AllocationId']}" for address in addresses}
 
 
 def main(url: str, environment: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.aws.cloud import CREDENTIALS, PREFIX, REGION, Cloud, account
+from tests.aws.cloud import CREDENTIALS, EMPTY_REGION, PREFIX, REGION, Cloud, account
 from tests.aws.endpoint import free_port
 from tests.aws.operator import Run
 from tests.aws.stand_in import refusing
@@ -39,24 +39,26 @@ def vpcs(cloud: Cloud) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("settings", "name"),
+    "settings",
     [
-        ({"app_stack_aws_region": "eu-central-1a"}, "app_stack_aws_region"),
-        ({"aws_environment_admin_cidrs": []}, "aws_environment_admin_cidrs"),
-        ({"aws_environment_admin_cidrs": ["0.0.0.0/0"]}, "aws_environment_admin_cidrs"),
-        ({"aws_environment_ssh_public_key_path": "/nowhere.pub"}, "aws_environment_ssh_public_key_path"),
-        ({"app_stack_mail_from": "tasks@example.com"}, "app_stack_mail_from"),
-        ({"app_stack_smoke_test_recipient": "operations@example.com"}, "app_stack_smoke_test_recipient"),
-        ({"aws_monitoring_thresholds": {"que-depth": 1}}, "aws_monitoring_thresholds"),
+        {
+            "app_stack_aws_region": "eu-central-1a",
+            "aws_environment_admin_cidrs": [],
+            "aws_environment_ssh_public_key_path": "/nowhere.pub",
+            "app_stack_mail_from": "tasks@example.com",
+        },
+        {
+            "app_stack_smoke_test_recipient": "operations@example.com",
+            "aws_monitoring_thresholds": {"que-depth": 1},
+        },
     ],
-    ids=str,
+    ids=" ".join,
 )
-def test_settings_that_cannot_work_are_refused_by_name(
-    cloud: Cloud, settings: dict[str, Any], name: str
-) -> None:
+def test_settings_that_cannot_work_are_all_refused_by_name(cloud: Cloud, settings: dict[str, Any]) -> None:
     run = cloud.provision(**settings)
     assert run.status != 0
-    assert name in run.told
+    for name in settings:
+        assert name in run.told, run.told
     assert "nothing was changed" in run.told
     assert run.was_quick, (run.work_seconds, run.seconds)
 
@@ -99,13 +101,13 @@ def test_a_mail_server_without_its_password_is_refused(cloud: Cloud) -> None:
 def test_a_denied_action_is_named_with_the_way_to_allow_it(cloud: Cloud) -> None:
     iam = cloud.client("iam")
     iam.create_user(UserName="looker")
-    look = {"Effect": "Allow", "Action": ["ec2:Describe*", "ssm:*"], "Resource": "*"}
+    may = ["ec2:Describe*", "iam:Get*", "iam:List*", "s3:ListAllMyBuckets", "ssm:*"]
+    look = {"Effect": "Allow", "Action": may, "Resource": "*"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [look]})
     iam.put_user_policy(UserName="looker", PolicyName="look", PolicyDocument=policy)
     key = iam.create_access_key(UserName="looker")["AccessKey"]
     theirs = {"access_key": key["AccessKeyId"], "secret_key": key["SecretAccessKey"]}
-    with cloud.permissions_asked() as connection:
-        run = cloud.provision(app_stack_aws_connection=connection | theirs)
+    run = cloud.with_rights(theirs, cloud.provision)
     assert_explained(run, "network | Make the VPC", "may not do that", "operator-policy.json")
     assert run.was_quick, (run.work_seconds, run.seconds)
     assert vpcs(cloud) == []
@@ -143,3 +145,31 @@ def test_a_run_that_stopped_halfway_is_completed_by_the_next(cloud: Cloud) -> No
     ec2 = cloud.client("ec2")
     assert len(ec2.describe_instances()["Reservations"]) == 1
     assert len(ec2.describe_addresses()["Addresses"]) == 1
+
+
+def test_a_region_beside_the_environments_is_refused(cloud: Cloud) -> None:
+    run = cloud.provision(app_stack_aws_region=EMPTY_REGION)
+    assert_explained(run, f"{PREFIX} is in {REGION}, and app_stack_aws_region is {EMPTY_REGION}")
+    assert run.was_quick, (run.work_seconds, run.seconds)
+    assert (
+        cloud.client("ec2", region_name=EMPTY_REGION).describe_security_groups(
+            Filters=[{"Name": "tag:Environment", "Values": ["production"]}]
+        )["SecurityGroups"]
+        == []
+    )
+
+
+def test_a_bucket_with_somebody_elses_files_is_not_taken(cloud: Cloud) -> None:
+    where = {"LocationConstraint": REGION}
+    cloud.client("s3").create_bucket(Bucket="photographs", CreateBucketConfiguration=where)
+    run = cloud.provision(aws_environment_backup_bucket="photographs")
+    assert_explained(run, "The bucket photographs is there and lacks this environment's tags")
+    assert run.was_quick, (run.work_seconds, run.seconds)
+
+
+def test_nothing_is_torn_down_in_a_region_where_nothing_is(cloud: Cloud) -> None:
+    run = cloud.teardown(aws_environment_teardown_confirm="production", app_stack_aws_region=EMPTY_REGION)
+    assert_explained(run, f"Nothing was removed: {EMPTY_REGION} has no network and no key of {PREFIX}")
+    assert run.was_quick, (run.work_seconds, run.seconds)
+    assert cloud.client("iam").get_role(RoleName=PREFIX)
+    assert cloud.client("s3").head_bucket(Bucket="steadfast-of-our-own")

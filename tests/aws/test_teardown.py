@@ -4,16 +4,18 @@ The last of all files, as it removes what the others look at. In order:
 each test goes on with what the one before left.
 """
 
-from tests.aws.cloud import BUCKET, PREFIX, Cloud, Step
+from tests.aws.cloud import BUCKET, FOREIGN_BUCKET, PREFIX, REGION, Cloud, Step
+
+QUESTION = "type the environment's name:"
 
 
 def test_teardown_asks_for_the_name(cloud: Cloud, first: Step) -> None:
     before = cloud.tagged()
     assert before
-    for name in ("", "staging"):
-        run = cloud.teardown(aws_environment_teardown_confirm=name)
-        assert run.status != 0
-        assert "Nothing was removed" in run.told
+    run = cloud.teardown(typed=(QUESTION, "staging"))
+    assert run.status != 0
+    assert f"production: {PREFIX} in {REGION}, hosts: 1 of t4g.micro" in run.begun
+    assert "Nothing was removed" in run.told
     assert cloud.tagged() == before
 
 
@@ -21,22 +23,25 @@ def test_teardown_leaves_the_last_snapshot_and_its_key_then_nothing(
     cloud: Cloud, first: Step, foreign: dict[str, str], operator: dict[str, str]
 ) -> None:
     cloud.client("s3").put_object(Bucket=BUCKET, Key="dump", Body=b"a backup")
-    with cloud.permissions_asked() as connection:
-        run = cloud.teardown(
-            aws_environment_teardown_confirm="production", app_stack_aws_connection=connection | operator
-        )
+    # Since it was made, somebody has named another bucket, which is none of the environment's: both stay.
+    run = cloud.with_rights(
+        operator,
+        cloud.teardown,
+        aws_environment_backup_bucket=FOREIGN_BUCKET,
+        aws_environment_teardown_confirm="production",
+    )
     assert run.status == 0, run.output
     (snapshot,) = cloud.client("rds").describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
     assert snapshot["DBSnapshotIdentifier"].startswith(f"{PREFIX}-final-")
     assert snapshot["DBSnapshotIdentifier"] in run.told
-    assert {arn.split(":")[2] for arn in cloud.tagged()} <= {"kms", "rds"}
+    assert {arn.split(":")[2] for arn in cloud.tagged()} <= {"kms", "rds", "s3"}
     assert cloud.client("kms").describe_key(KeyId=f"alias/{PREFIX}")["KeyMetadata"]["KeyState"] == "Enabled"
     assert cloud.parameters() == {}
     assert_untouched(cloud, foreign)
 
     cloud.client("rds").delete_db_snapshot(DBSnapshotIdentifier=snapshot["DBSnapshotIdentifier"])
-    again = cloud.teardown(aws_environment_teardown_confirm="production")
-    assert (again.status, again.changed) == (0, 1), again.output
+    again = cloud.with_rights(operator, cloud.teardown, typed=(QUESTION, "production"))
+    assert (again.status, again.changed) == (0, 2), again.output
     (key,) = cloud.tagged()
     assert cloud.client("kms").describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "PendingDeletion"
     assert_untouched(cloud, foreign)
@@ -65,7 +70,7 @@ def assert_untouched(cloud: Cloud, foreign: dict[str, str]) -> None:
     (reservation,) = ec2.describe_instances(InstanceIds=[foreign["instance"]])["Reservations"]
     assert reservation["Instances"][0]["State"]["Name"] == "running"
     assert cloud.client("ssm").get_parameter(Name="/steadfast/staging/redis/password")["Parameter"]["Value"]
-    cloud.client("s3").head_bucket(Bucket="steadfast-staging-backups")
+    cloud.client("s3").head_bucket(Bucket=FOREIGN_BUCKET)
 
 
 def assert_nothing_is_left(cloud: Cloud) -> None:
@@ -80,6 +85,4 @@ def assert_nothing_is_left(cloud: Cloud) -> None:
     assert cloud.client("sesv2").list_email_identities()["EmailIdentities"] == []
     assert cloud.client("sesv2").list_configuration_sets()["ConfigurationSets"] == []
     assert cloud.client("rds").describe_db_instances()["DBInstances"] == []
-    assert [bucket["Name"] for bucket in cloud.client("s3").list_buckets()["Buckets"]] == [
-        "steadfast-staging-backups"
-    ]
+    assert [bucket["Name"] for bucket in cloud.client("s3").list_buckets()["Buckets"]] == [FOREIGN_BUCKET]
