@@ -1,11 +1,17 @@
 # Sourced by check and test. `step "what it is" command [argument…]` runs one step and says how long it took; the first that
 # fails ends the whole, with the command that repeats it alone. `finish` says the whole time. Where a step has no need of
-# those before it, `begin` starts it beside them and `await` waits for it and shows what it said.
+# those before it, `begin` starts it beside them; what it said is shown before the step that comes after its end, and `await` waits
+# for all that was begun.
 set -uo pipefail
+begun_pids=() begun_outputs=()
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 step() {
-  local name=$1 begun=$SECONDS
+  local name=$1 begun=$SECONDS other
+  # Who waits for the end of a long step should not have waited for one that failed long ago.
+  for other in "${!begun_pids[@]}"; do
+    kill -0 "${begun_pids[other]}" 2>/dev/null || tell "$other"
+  done
   shift
   printf '\n→ %s\n' "$name"
   "$@" </dev/null
@@ -13,25 +19,31 @@ step() {
 }
 
 begin() {
-  begun_name=$1 begun_at=$SECONDS begun_output=$(mktemp)
-  shift
-  begun_command=("$@")
-  printf '\n→ %s (beside the next ones; what it says comes at its end)\n' "$begun_name"
+  local output
+  output=$(mktemp)
+  printf '\n→ %s (beside the next ones; what it says comes at its end)\n' "$1"
   # With job control it has a process group of its own, which is ended with all that it started when another step fails.
   set -m
-  "$@" </dev/null >"$begun_output" 2>&1 &
+  (trap - EXIT && begun_pids=() && step "$@") >"$output" 2>&1 &
   set +m
-  begun_pid=$!
-  trap 'kill -- "-$begun_pid" 2>/dev/null; rm -f "$begun_output"' EXIT
+  begun_pids+=("$!") begun_outputs+=("$output")
+  trap 'for pid in "${begun_pids[@]}"; do kill -- "-$pid" 2>/dev/null; done; rm -f "${begun_outputs[@]}"' EXIT
 }
 
 await() {
+  local begun
+  for begun in "${!begun_pids[@]}"; do
+    tell "$begun"
+  done
+}
+
+tell() {
   local status
-  printf '\n→ %s\n' "$begun_name"
-  wait "$begun_pid"
+  wait "${begun_pids[$1]}"
   status=$?
-  cat "$begun_output"
-  judge "$status" "$begun_name" "$begun_at" "${begun_command[@]}"
+  cat "${begun_outputs[$1]}"
+  unset "begun_pids[$1]"
+  [ "$status" -eq 0 ] || exit "$status"
 }
 
 judge() {
