@@ -84,6 +84,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible ships no typ
         super().__init__()
         self.differences: list[Difference] = []
         self.reasons: dict[str, str] = {}
+        self.silent: set[str] = set()
         self.looked = 0
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
@@ -118,6 +119,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible ships no typ
         self.reasons[result.host.get_name()] = f"{result.task.get_name()}: {self.words(result)}"
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
+        # Also where the next task says so in better words, and is what failed.
+        self.silent.add(result.host.get_name())
         self.reasons[result.host.get_name()] = f"it does not answer: {self.words(result)}"
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
@@ -135,7 +138,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible ships no typ
         """The exit code and what it means."""
         if unseen(stats) or not self.looked:
             words = "Could not look at everything: whether there is more is not known."
-            return (UNREACHABLE if stats.dark else FAILED), words
+            return (UNREACHABLE if self.silent.intersection(unseen(stats)) else FAILED), words
         if self.differences:
             many = "1 difference" if len(self.differences) == 1 else f"{len(self.differences)} differences"
             return DRIFTED, (

@@ -224,6 +224,26 @@ def test_what_could_not_be_looked_at_is_no_drift(
     assert ("      would be released" in said) == (status == 2)
 
 
+# As roles/app_stack/tasks/check.yml does it.
+ASKED_FIRST = """
+    - name: Ask it
+      ansible.builtin.raw: "true"
+      check_mode: false
+      register: answer
+      failed_when: false
+      ignore_unreachable: true
+    - name: Refuse it
+      ansible.builtin.assert: {that: "answer.rc | default(1) == 0", fail_msg: It gives no answer.}
+"""
+
+
+def test_a_host_that_does_not_answer_is_none_where_a_task_failed(look: Look) -> None:
+    arguments = ("-e", "ansible_connection=ssh", "-e", "ansible_host=127.0.0.1", "-e", "ansible_port=1")
+    status, output = look(ASKED_FIRST, *arguments)
+    assert "Could not look at all of app-1. Refuse it: It gives no answer." in summary(output)
+    assert status == 4
+
+
 def test_a_look_at_nothing_is_not_clean(look: Look) -> None:
     status, output = look(CLEAN, "--tags", "misspelt")
     assert summary(output)[-1].startswith("Could not look at everything")
