@@ -243,16 +243,22 @@ def test_no_line_is_kept_for_ever(first: Step) -> None:
     assert first.after.log_days == dict.fromkeys(groups, 30)
 
 
-def test_everything_bears_the_tags_of_the_environment(first: Step) -> None:
-    # Of IAM, SES and alarms moto's list of what has tags says nothing.
+def test_everything_bears_the_tags_of_the_environment(cloud: Cloud, first: Step) -> None:
+    # Of IAM, SES, alarms and RDS' groups moto's list of what has tags says nothing.
     kinds = {
         "cloudformation:stack", "ec2:elastic-ip", "ec2:instance", "ec2:internet-gateway", "ec2:route-table",
         "ec2:security-group", "ec2:subnet", "ec2:volume", "ec2:vpc", "kms:key", "logs:log-group", "rds:db",
-        "rds:pg", "rds:subgrp", f"s3:{BUCKET}", f"sns:{PREFIX}-alarms", "ssm:parameter",
+        f"s3:{BUCKET}", f"sns:{PREFIX}-alarms", "ssm:parameter",
     }  # fmt: skip
     arns = [arn.split(":", 5) for arn in first.after.arns]
     found = {f"{service}:{re.split('[:/]', name)[0]}" for _, _, service, _, _, name in arns}
     assert kinds - found == set()
+    rds = cloud.client("rds")
+    (subnets,) = rds.describe_db_subnet_groups(DBSubnetGroupName=PREFIX)["DBSubnetGroups"]
+    (parameters,) = rds.describe_db_parameter_groups(DBParameterGroupName=PREFIX)["DBParameterGroups"]
+    for arn in (subnets["DBSubnetGroupArn"], parameters["DBParameterGroupArn"]):
+        tags = {tag["Key"]: tag["Value"] for tag in rds.list_tags_for_resource(ResourceName=arn)["TagList"]}
+        assert tags.items() >= TAGS.items(), arn
 
 
 def test_the_bucket_is_private_versioned_and_encrypted(cloud: Cloud, first: Step) -> None:
