@@ -127,6 +127,15 @@ class Stack:
                 self.host("docker", "unpause", container, check=False)
 
     @contextlib.contextmanager
+    def frozen_beside(self, part: str) -> Iterator[None]:
+        """The same of what stands beside the host: aws, rds or mailbox."""
+        command("docker", "pause", f"{self.name}-{part}")
+        try:
+            yield
+        finally:
+            command("docker", "unpause", f"{self.name}-{part}")
+
+    @contextlib.contextmanager
     def unplugged(self, service: str, network: str = "steadfast_backend") -> Iterator[None]:
         """While a service is not on one of the stack's networks."""
         container = self.container(service)
@@ -220,17 +229,6 @@ class Stack:
         finally:
             command("docker", "start", f"{self.name}-rds")
             eventually(self.database_answers, seconds=60, what="the database is back")
-
-    # -- AWS
-
-    @contextlib.contextmanager
-    def aws_away(self) -> Iterator[None]:
-        """While none of AWS' services answers; connections to them stay."""
-        command("docker", "pause", f"{self.name}-aws")
-        try:
-            yield
-        finally:
-            command("docker", "unpause", f"{self.name}-aws")
 
     # -- the mail server
 

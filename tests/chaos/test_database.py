@@ -78,11 +78,8 @@ def test_database_frozen(trial: Trial) -> None:
     stack = trial.stack
     with trial.load(rate=3):
         time.sleep(2)
-        command("docker", "pause", f"{stack.name}-rds")
-        try:
+        with stack.frozen_beside("rds"):
             time.sleep(30)
-        finally:
-            command("docker", "unpause", f"{stack.name}-rds")
         trial.over()
         time.sleep(2)
     expect_honest_answers(trial)

@@ -4,7 +4,6 @@ import time
 
 import pytest
 
-from tests.chaos.stack import command
 from tests.chaos.trial import Trial
 
 # Long enough for two tries of a task, short enough for the pause after them: after a second lost answer 40 s.
@@ -24,11 +23,8 @@ def test_mail_server_down(trial: Trial, behaviour: str) -> None:
 def test_mail_server_frozen(trial: Trial) -> None:
     """It takes connections and says nothing, longer than a send may take."""
     with trial.load(rate=1):
-        command("docker", "pause", f"{trial.stack.name}-mailbox")
-        try:
+        with trial.stack.frozen_beside("mailbox"):
             time.sleep(35)
-        finally:
-            command("docker", "unpause", f"{trial.stack.name}-mailbox")
         trial.over()
     trial.conclude(settle_seconds=150, limit_seconds=90)
 

@@ -69,7 +69,7 @@ class Drill:
     def _roll_back(self) -> None:
         """What AWS has to say of it does not count: AWS does not answer."""
         left = self.host.release
-        with self.host.stack.aws_away():
+        with self.host.stack.frozen_beside("aws"):
             played = self.host.play("roll-back-app")
         assert self.host.release != left, played.output[-3000:]
         self._well(played, self.host.release)
