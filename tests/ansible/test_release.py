@@ -2,13 +2,14 @@
 
 import os
 import subprocess
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.ansible.conftest import INVENTORIES, Deploy
-from tests.ansible.rendering import ROOT, Deployment, read_yaml, set_facts
+from tests.ansible.rendering import PARAMETERS, ROOT, Deployment, read_yaml, set_facts
 from tests.ansible.test_argument_specs import options
 from tests.ansible.test_preflight import refusals
 
@@ -117,14 +118,45 @@ def test_numbers_may_be_given_as_text(deploy: Deploy) -> None:
     assert refusals(as_text) == []
 
 
-def test_redis_is_recreated_when_its_password_changes(deploy: Deploy) -> None:
-    before = deploy()
-    after = deploy(parameters={"redis/password": "made-up-Redis-Word-rotated"})
+def test_redis_takes_the_password_of_the_live_slot_until_another_one_is_live(deploy: Deploy) -> None:
+    first = deploy()
+    state = first.recorded_state()
+    password, word = "made-up-Redis-Word-rotated", PARAMETERS["redis/password"]
+    old, new = (sha256(text.encode()).hexdigest() for text in (word, password))
+
+    def with_live(colour: str, checksum: str, state: dict[str, Any]) -> Deployment:
+        run = deploy(state=state, parameters={"redis/password": password})
+        run.variables["__app_stack_host"]["stdout_lines"] += [
+            f"file 400 10001 {checksum} ./secrets/{colour}/app_redis_password",
+            f"file 400 10001 {sha256(b'long gone').hexdigest()} ./secrets/other/app_redis_password",
+        ]
+        return run
+
+    def words(run: Deployment) -> list[str]:
+        found = run.secret_files["./config/redis/users.acl"]["content"].split()
+        return [word.removeprefix("#") for word in found if word.startswith("#")]
 
     def label(run: Deployment) -> str:
         return str(run.services["redis"]["labels"]["steadfast.inputs"])
 
-    assert label(after) != label(before)
+    coming = with_live("blue", old, state)
+    assert coming.is_rolling
+    assert words(coming) == [new, old]
+    while_coming = label(coming)
+    come = with_live("green", new, coming.recorded_state())
+    assert not come.is_rolling
+    assert words(come) == [new]
+    # Each is another container of Redis, which reads its users when it starts.
+    assert len({label(first), while_coming, label(come)}) == 3
+
+
+def test_flowers_password_is_no_release(deploy: Deploy) -> None:
+    before = deploy()
+    state = before.recorded_state()
+    after = deploy(state=state, parameters={"flower/password": "made-up-Flower-Word-rotated"})
+    assert not after.is_rolling
+    assert after.secret_files != before.secret_files
+    assert after.compose_text == before.compose_text
 
 
 def test_a_failed_release_is_forgotten_by_the_next_run(deploy: Deploy) -> None:
