@@ -53,9 +53,7 @@ HIDDEN = {
         "roll | Have the migrator made by the database's master user",
     },
     "credential_rotation": {
-        "renew | Ask the host what its live slot knows",
-        "renew | Let Redis know the password that serves, too",
-        "renew | Write the new one",
+        "store | Write the new one",
     },
     "docker_engine": {"configure | Write the engine's environment"},
     "task_operations": {
@@ -69,7 +67,7 @@ KEYWORDS = {
     "name", "when", "register", "loop", "loop_control", "until", "retries", "delay", "timeout", "vars",
     "tags", "notify", "listen", "environment", "changed_when", "failed_when", "check_mode", "no_log", "diff",
     "delegate_to", "delegate_facts", "become", "run_once", "throttle", "module_defaults",
-    "block", "rescue", "always", "ignore_unreachable",
+    "block", "rescue", "always", "ignore_unreachable", "any_errors_fatal",
 }  # fmt: skip
 
 Task = dict[str, Any]
