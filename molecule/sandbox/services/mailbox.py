@@ -1,6 +1,7 @@
 """The sandbox's stand-in for a mail server: keeps what it gets in memory, shows it, and sends nothing on.
 
-SMTP on port 1025 (STARTTLS and login are offered, not required) and HTTP on port 8025:
+SMTP on port 1025 (STARTTLS and login are offered, not required; each line of the file smtp_password is
+one of the user's passwords, read at each login) and HTTP on port 8025:
 
     GET /                                  a page for people
     GET /messages[?task_id=…][&limit=N]    JSON, oldest first; `limit` takes the newest N
@@ -239,9 +240,9 @@ class Handler(BaseHTTPRequestHandler):
 def authenticate(
     server: SMTP, session: Session, envelope: Envelope, mechanism: str, login: LoginPassword
 ) -> AuthResult:
-    """Accept the one user with the sandbox's password."""
-    password = (USER_DATA / "smtp_password").read_bytes()
-    accepted = (login.login, login.password) == (USER_NAME.encode(), password)
+    """Accept the one user with any of its passwords, of which it has two while its owner changes over."""
+    passwords = (USER_DATA / "smtp_password").read_bytes().splitlines()
+    accepted = login.login == USER_NAME.encode() and login.password in passwords
     # Not `handled`: the library answers for us, 235 or 535.
     return AuthResult(success=accepted, handled=False)
 

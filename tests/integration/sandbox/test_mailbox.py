@@ -209,6 +209,28 @@ def test_login_is_checked_with_and_without_tls(mailbox: Running) -> None:
         client.login("steadfast", PASSWORD)
 
 
+def test_each_password_is_good_until_it_is_taken_away(mailbox: Running, user_data: Path) -> None:
+    def accepted(password: str) -> bool:
+        with mailbox.client() as client:
+            try:
+                client.login("steadfast", password)
+            except smtplib.SMTPAuthenticationError:
+                return False
+            return True
+
+    held = user_data / "smtp_password"
+    try:
+        held.write_text(f"{PASSWORD}\nbattery staple\n")
+        assert accepted(PASSWORD)
+        assert accepted("battery staple")
+        held.write_text("battery staple\n")
+        assert accepted("battery staple")
+        assert not accepted(PASSWORD)
+        assert not accepted("")
+    finally:
+        held.write_text(PASSWORD)
+
+
 def test_the_page_lets_a_mail_fetch_nothing(mailbox: Running) -> None:
     page = mailbox.http.get("/")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
