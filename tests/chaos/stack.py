@@ -25,7 +25,7 @@ from tests.chaos.oracle import Mail, Row
 
 ROOT = Path(__file__).parents[2]
 _DIRECTORY = "/opt/steadfast"
-_PORTS = {"page": 8080, "api": 8000, "health": 8501, "mailbox": 8025}
+_PORTS = {"page": 8080, "api": 8000, "health": 8501, "flower": 5555, "mailbox": 8025}
 _ROWS = "SELECT id, status, attempts, deaths, unconfirmed, finished_at FROM tasks"
 
 
@@ -56,13 +56,14 @@ class Stack:
     page: str
     api: str
     health: str
+    flower: str
     mailbox: str
 
     @classmethod
     def of_environment(cls) -> "Stack":
         """As the SANDBOX_* variables say, which created it."""
         # With TLS the page's port only leads to another one; nobody here goes that way.
-        scheme = {"api": "https"} if os.environ.get("SANDBOX_TLS") == "1" else {}
+        scheme = {"api": "https", "flower": "https"} if os.environ.get("SANDBOX_TLS") == "1" else {}
         at = {part: os.environ.get(f"SANDBOX_{part.upper()}_PORT") or port for part, port in _PORTS.items()}
         urls = {part: f"{scheme.get(part, 'http')}://127.0.0.1:{port}" for part, port in at.items()}
         return cls(name=os.environ.get("SANDBOX_NAME") or "steadfast", **urls)
@@ -173,7 +174,7 @@ class Stack:
 
     def redis(self, *lines: str) -> list[str]:
         """Commands as the application's own user, one a line, in redis-cli's notation; each one's answer."""
-        password = (ROOT / ".sandbox" / self.name / "passwords" / "redis").read_text().strip()
+        password = self.host("cat", f"{_DIRECTORY}/secrets/live/app_redis_password")
         said = self.host(
             "docker", "exec", "--interactive", self.container("redis"), "redis-cli",
             stdin="\n".join([f"AUTH app {password}", *lines]) + "\n",

@@ -12,6 +12,7 @@ import httpx
 from app.db.schema import HEAD
 from tests.chaos.stack import Stack, command, eventually
 from tests.release.host import Host, Played
+from tests.release.rotations import Rotations
 
 # An operator learns within this that a release is bad.
 BAD_RELEASE_LIMIT_SECONDS = 90
@@ -39,7 +40,8 @@ class Drill:
         return {
             **{f"deploy-{number}": self._deployment(number) for number in range(1, 6)},
             "roll-back": Event(self._roll_back),
-            # A rotation of passwords has its place here: what is deployed above is what it finds.
+            # What is deployed above is what they find.
+            **{name: Event(happen) for name, happen in Rotations(self.host).events().items()},
             "settings-refused": Event(
                 partial(self._refused, "Input should be less than or equal to 10000",
                         app_stack_message_max_characters=20000)

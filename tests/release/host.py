@@ -1,8 +1,10 @@
 """The host's releases: how one is made there, deployed and looked at, as an operator does all three."""
 
 import json
+import os
 import re
 import shlex
+import signal
 import subprocess
 import time
 from collections.abc import Mapping
@@ -19,6 +21,7 @@ readlink sockets/live.sock frontend/live
 docker ps --all --filter label=com.docker.compose.project=steadfast --format '{{.Names}} {{.State}}' | sort
 ls /run/*-deployment.lock 2>/dev/null || true
 """
+_PLAY = ("ansible-playbook", "--inventory=inventory/sandbox")
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,26 @@ class Host:
         )  # fmt: skip
         return release
 
-    def play(self, playbook: str, **variables: object) -> Played:
+    def play(
+        self, playbook: str, *, environment: Mapping[str, str] | None = None, **variables: object
+    ) -> Played:
         """An operator's command; whether it succeeds is for others to judge."""
         begun = time.monotonic()
         done = subprocess.run(
-            ["ansible-playbook", "--inventory=inventory/sandbox", f"--extra-vars={json.dumps(variables)}",
-             f"playbooks/{playbook}.yml"],
+            [*_PLAY, f"--extra-vars={json.dumps(variables)}", f"playbooks/{playbook}.yml"],
             capture_output=True, text=True, timeout=600, check=False, stdin=subprocess.DEVNULL, cwd=ROOT,
+            env={**os.environ, **(environment or {})},
         )  # fmt: skip
         return Played(done.returncode, done.stdout + done.stderr, time.monotonic() - begun)
+
+    def break_off(self, playbook: str, at: str) -> None:
+        """The operator's machine dies when the play comes to a task; its lock is removed by hand."""
+        with subprocess.Popen(
+            [*_PLAY, f"playbooks/{playbook}.yml"],
+            stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL, cwd=ROOT, start_new_session=True,
+        ) as play:  # fmt: skip
+            assert play.stdout
+            come = any(line.startswith("TASK [") and at in line for line in play.stdout)
+            os.killpg(play.pid, signal.SIGKILL)
+        assert come, f"{playbook} never came to: {at}"
+        self.stack.host("sh", "-c", "rm /run/*-deployment.lock")
