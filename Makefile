@@ -1,5 +1,5 @@
 # Each target says what it does: `make help`.
-# Variables: ENV (an inventory: sandbox, production), HOST (one of it), PYTHON, VENV, FAULT and SEED (of chaos), EVENTS and RATE (of
+# Variables: ENV (an inventory: sandbox, production), HOST (one of it), PART (of upgrade), PYTHON, VENV, FAULT and SEED (of chaos), EVENTS and RATE (of
 # release-drill), and the SANDBOX_* of inventory/sandbox.
 VENV ?= .venv
 ENV ?= sandbox
@@ -20,7 +20,7 @@ WHICH = $(if $(TASK),--extra-vars "task_operations_task_ids='$(TASK)'") $(if $(S
 NO_TTY = \$$(test -t 0 || echo --no-TTY)
 LOCK = uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate $(if $(UPGRADE),--upgrade)
 .DEFAULT_GOAL := help
-.PHONY: help set-up up down check test chaos bench scenario release-drill provision teardown deploy roll-back releases status drift logs shell psql \
+.PHONY: help set-up up down check test chaos bench scenario release-drill provision teardown deploy roll-back upgrade releases status drift logs shell psql \
   back-up rehearse-restore tasks cancel-tasks retry-tasks replay-tasks smoke-test verify lock format clean
 
 help: ## Show this
@@ -71,6 +71,10 @@ deploy: set-up ## Deploy the application and nothing below it: make deploy ENV=p
 
 roll-back: set-up ## Go back to the newest other release that was good: make roll-back ENV=production, or to RELEASE=<release>
 	@$(PLAYBOOK) $(if $(RELEASE),--extra-vars app_stack_roll_back_to=$(RELEASE)) playbooks/roll-back-app.yml
+
+upgrade: set-up ## Replace nginx, Redis or the engine by what is newest: make upgrade ENV=production PART=nginx (or redis, engine)
+	@test -f playbooks/upgrade-$(PART).yml || { echo "Name one: PART=nginx, PART=redis, PART=engine"; exit 1; }
+	@$(PLAYBOOK) playbooks/upgrade-$(PART).yml
 
 releases: set-up ## List the releases of a host, and which of them can be gone back to: make releases ENV=production
 	@$(PLAYBOOK) playbooks/list-releases.yml

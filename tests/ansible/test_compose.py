@@ -247,9 +247,13 @@ def test_a_worker_has_time_to_finish_its_longest_send(deploy: Deploy, timeout_se
     assert seconds(services["worker_blue"]["stop_grace_period"]) > timeout_seconds
 
 
-def test_nginx_and_redis_and_the_api_have_time_to_drain(deployment: Deployment) -> None:
+def test_redis_and_the_api_have_time_to_drain_and_nginx_keeps_nobody_out_for_long(
+    deployment: Deployment,
+) -> None:
     for name, service in deployment.services.items():
-        if kind(name) in ("nginx", "redis", "api"):
+        if kind(name) == "nginx":
+            assert seconds(service["stop_grace_period"]) <= 1, "its ports are closed meanwhile"
+        if kind(name) in ("redis", "api"):
             assert seconds(service["stop_grace_period"]) > 10, f"{name}: above nginx's own time limits"
         if kind(name) == "api":
             assert seconds(service["stop_grace_period"]) >= DRAIN_SECONDS + CLOSE_SECONDS + 5, name

@@ -4,6 +4,7 @@ They are really run: nothing else shows what a callback gets, and which exit cod
 """
 
 import importlib.util
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -128,6 +129,7 @@ def test_the_list_goes_by_hosts(drift: ModuleType) -> None:
 CLEAN = """
     - {name: Make nothing new, ansible.builtin.file: {path: DIRECTORY, state: directory}}
     - {name: Ask what check mode leaves out, ansible.builtin.command: "true", changed_when: false}
+    - {name: Say what waits, ansible.builtin.set_stats: {data: {nginx: it waits}, per_host: true}}
     - {name: Leave it, ansible.builtin.shell: "true", changed_when: true, when: false}
     - {name: Leave all, ansible.builtin.command: "{{ item }}", changed_when: true, loop: [a, b], when: false}
 """
@@ -135,7 +137,8 @@ CLEAN = """
 
 def test_clean_is_said_and_ends_with_0(look: Look) -> None:
     status, output = look(CLEAN)
-    assert summary(output) == ["Clean: none of 2 tasks would change anything."], output
+    assert summary(output) == ["Clean: none of 4 tasks would change anything."], output
+    assert re.search(r"app-1: .*it waits", output)
     assert status == 0
 
 

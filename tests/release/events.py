@@ -11,6 +11,7 @@ import httpx
 
 from app.db.schema import HEAD
 from tests.chaos.stack import Stack, command, eventually
+from tests.release import upgrades
 from tests.release.host import Host, Played
 from tests.release.rotations import Rotations
 
@@ -55,9 +56,13 @@ class Drill:
                 meanwhile=self._table_held,
             ),
             "engine-restart": Event(partial(self.host.stack.host, "systemctl", "restart", "docker")),
-            "nginx-replaced": Event(partial(self._replace, "nginx"), goal_failed=None),
-            "redis-replaced": Event(partial(self._replace, "redis")),
-            "host-reboot": Event(self._reboot, goal_failed=None),
+            "engine-upgrade": Event(
+                partial(upgrades.engine, self.host), prepare=partial(upgrades.offer_an_engine, self.host)
+            ),
+            "nginx-upgrade": self._upgrade("nginx", goal_failed=None),
+            "redis-upgrade": self._upgrade("redis"),
+            "host-reboot": Event(partial(self._restart_host, "restart"), goal_failed=None),
+            "power-loss": Event(partial(self._restart_host, "kill", "start"), goal_failed=None),
         }  # fmt: skip
 
     def _deployment(self, number: int) -> Event:
@@ -117,15 +122,17 @@ class Drill:
             finally:
                 reader.stdin.close()
 
-    def _replace(self, service: str) -> None:
-        """As a new image of it does."""
-        self.host.stack.compose(
-            "--progress", "quiet", "up", "--detach", "--wait", "--no-deps", "--force-recreate", service
+    def _upgrade(self, service: str, *, goal_failed: int | None = 0) -> Event:
+        return Event(
+            partial(upgrades.container, self.host, service),
+            prepare=partial(upgrades.age, self.host, service),
+            goal_failed=goal_failed,
         )
 
-    def _reboot(self) -> None:
-        """Until the stack is ready again."""
-        command("docker", "restart", f"{self.host.stack.name}-host")
+    def _restart_host(self, *ways: str) -> None:
+        """Until the stack is ready again, with nobody's help."""
+        for way in ways:
+            command("docker", way, f"{self.host.stack.name}-host")
         eventually(lambda: ready(self.host.stack), seconds=120, what="the stack is ready")
 
 
