@@ -7,15 +7,23 @@ begun_pids=() begun_outputs=()
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 step() {
-  local name=$1 begun=$SECONDS other
+  local name=$1 begun=$SECONDS other status log
   # Who waits for the end of a long step should not have waited for one that failed long ago.
   for other in "${!begun_pids[@]}"; do
     kill -0 "${begun_pids[other]}" 2>/dev/null || tell "$other"
   done
   shift
   printf '\n→ %s\n' "$name"
-  "$@" </dev/null
-  judge $? "$name" "$begun" "$@"
+  # Molecule's last lines name a playbook alone; why it failed stands far above them, and here.
+  log=$(mktemp)
+  ANSIBLE_LOG_PATH=$log "$@" </dev/null
+  status=$?
+  if [ "$status" -ne 0 ] && grep -q 'fatal: ' "$log"; then
+    printf '\nThe last task that failed:\n' >&2
+    grep -A 14 'fatal: ' "$log" | tail -15 | cut -c -2000 >&2
+  fi
+  rm -f "$log"
+  judge "$status" "$name" "$begun" "$@"
 }
 
 begin() {
