@@ -64,6 +64,12 @@ def test_a_deployment_keeps_what_runs_and_says_what_waits(deploy: Any) -> None:
     assert find["__app_release_missing"] == []
     # Redis is made from what this checkout says, whenever that was.
     assert find["__app_release_waiting"] == ["nginx"]
+    (said,) = (task for task in read_yaml(ROLE / "tasks" / "find.yml") if "ansible.builtin.set_stats" in task)
+    find.run.variables["item"] = "nginx"
+    (name,) = find.run.value(said["ansible.builtin.set_stats"]["data"])
+    # Ansible takes nothing else as a name.
+    assert name.isidentifier()
+    assert "nginx" in name
 
 
 def test_where_the_container_is_gone_the_newest_image_of_the_same_is_taken(deploy: Any) -> None:
