@@ -98,7 +98,7 @@ def test_every_variable_of_a_role_is_used(role: str) -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_every_variable_that_a_role_reads_is_declared_or_made(role: str) -> None:
     text = code(role)
-    made = set(re.findall(rf"^ +({role}_\w+):", text, re.MULTILINE))
+    made = set(re.findall(rf"^ +(?:register: )?({role}_\w+)(?::|$)", text, re.MULTILINE))
     names = set(re.findall(rf"(?<![\w./]){role}_[a-z0-9_]+\b(?![/.]\w+\.(?:yml|j2))", text))
     # Tags, and the step's own name in a path, are words of the same form.
     tags = set(re.findall(rf"tags: \[?({role}_\w+)\]?", text))
