@@ -43,10 +43,10 @@ def test_directories_and_files_are_told_with_mode_owner_and_content(tmp_path: Pa
     (tmp_path / "link").symlink_to("file")
     names = ("folder", "file", "link", "absent")
     paths = " ".join(str(tmp_path / name) for name in names)
-    owner = f"{os.getuid()} {os.getgid()}"
+    owner, content = f"{os.getuid()} {os.getgid()}", sha256(b"small\n").hexdigest()
     assert told(tmp_path, PATHS=paths) == [
         f"directory 750 {owner} {tmp_path}/folder",
-        f"file 600 {owner} {sha256(b'small\n').hexdigest()} {tmp_path}/file",
+        f"file 600 {owner} {content} {tmp_path}/file",
     ]
 
 
