@@ -22,6 +22,9 @@ _RATE = 400
 _QUIET_SECONDS = 8
 _AFTER_SECONDS = 2
 _SETTLE_SECONDS = 90
+# What nobody may notice, and over how many requests a whole drill shows that nobody does.
+_UNNOTICED = ("deploy-", "roll-back", "rotate-")
+_UNNOTICED_REQUESTS = 100_000
 _BEGUN = time.monotonic()
 
 
@@ -107,9 +110,16 @@ def main() -> int:
         for complaint in complaints[:20]:
             sys.stdout.write(f"  {complaint}\n")
     # A part of the events leaves the report of all of them as it is.
-    path = ROOT / "reports" / ("release-drill.json" if chosen == tuple(events) else "release-drill-part.json")
+    whole = chosen == tuple(events)
+    path = ROOT / "reports" / ("release-drill.json" if whole else "release-drill-part.json")
     write(path, rows)
     sys.stdout.write(f"\n{table(rows)}\n\nIn full: {path.relative_to(ROOT)}\n")
+    unnoticed = [row for row in rows if row.event.startswith(_UNNOTICED)]
+    requests = sum(row.requests for row in unnoticed)
+    say(f"Deployments, rollback, rotations: {sum(row.failed for row in unnoticed)} of {requests} failed")
+    if whole and requests < _UNNOTICED_REQUESTS:
+        sys.stdout.write(f"  A whole drill asks {_UNNOTICED_REQUESTS} times at least. Make RATE larger.\n")
+        wrong += 1
     return 1 if wrong else 0
 
 
