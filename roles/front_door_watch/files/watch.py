@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass, field
 ADDRESS = ("127.0.0.1", 8501)
 # Question -> (path, seconds between two).
 QUESTIONS = {"Front door": ("/", 0.02), "Ready": ("/ready", 0.2)}
-# Somebody listens at once, or nobody does; the system would ask again only after a second. An answer may take a while on a host that
-# has much to do.
+# Somebody listens at once, or nobody does; the system would ask again only after a second. An answer may
+# take a while on a host that has much to do.
 _CONNECT_SECONDS = 0.05
 _ANSWER_SECONDS = 5
 
