@@ -6,9 +6,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
-from tests.ansible.rendering import ROOT
+from tests.ansible.rendering import ROOT, read_yaml
 from tests.aws import operator
 
 SCRIPT = (ROOT / "roles" / "host_state" / "files" / "look.sh").read_text()
@@ -117,3 +120,39 @@ def test_what_differs_is_written_and_nothing_else(tmp_path: Path) -> None:
     assert "changed=1" in again
     assert again.count("It was told.") == 1
     assert other.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(("role", "unit"), [("app_metrics", "app-metrics"), ("data_backup", "data-backup")])
+@pytest.mark.parametrize("unread", ["nothing", "service", "timer"])
+def test_a_unit_that_systemd_has_not_read_is_made_up_for(role: str, unit: str, unread: str) -> None:
+    directory = ROOT / "roles" / role
+    (schedule,) = (
+        task
+        for task in read_yaml(directory / "tasks" / "schedule.yml")
+        if "ansible.builtin.systemd_service" in task
+    )
+    lines = [
+        f"unit {unit}.{kind} {state}{' stale' if kind == unread else ''}"
+        for kind, state in (("service", "static inactive"), ("timer", "enabled active"))
+    ]
+    variables = {
+        **read_yaml(directory / "vars" / "main.yml"),
+        "data_backup_scheduled": True,
+        "item": unit,
+        "host_state_told": {"stdout": "\n".join(lines), "stdout_lines": lines},
+        "host_state_written": {"changed": False},
+    }
+    condition = trust_as_template("{{ " + schedule["when"] + " }}")
+    needed = Templar(loader=DataLoader(), variables=variables).template(condition)
+    assert needed is (unread != "nothing")
+
+
+def test_both_files_of_a_timer_are_looked_at() -> None:
+    directory = ROOT / "roles" / "data_backup"
+    look = read_yaml(directory / "tasks" / "install.yml")[0]
+    variables = read_yaml(directory / "vars" / "main.yml")
+    units = Templar(loader=DataLoader(), variables=variables).template(
+        trust_as_template(look["vars"]["host_state_units"])
+    )
+    names = ("data-backup", "data-rehearsal")
+    assert sorted(units) == sorted(f"{name}.{kind}" for name in names for kind in ("service", "timer"))
