@@ -45,6 +45,8 @@ class Recovery:
         self._last_round_at = time.monotonic()
         self._disturbed = False
         self._calm_until = 0.0
+        # Whether the last round filled the queue and left more: workers may empty it sooner than usual.
+        self.more_is_due = False
 
     def round(self) -> int:
         """Returns how many ids were published. Raises BrokerUnavailable or DatabaseUnavailable."""
@@ -61,6 +63,7 @@ class Recovery:
         return published
 
     def _republish(self, *, expired: bool) -> int:
+        self.more_is_due = False
         # The broker is asked first, so that one that is away costs no row its turn.
         depth = self._broker.depth()
         limit = max(_AT_LEAST, _QUEUE_TARGET - depth) if depth < _QUEUE_LIMIT else 0
@@ -72,4 +75,5 @@ class Recovery:
             self._broker.publish(task_ids)
             log.info("task.republished", task_ids=task_ids)
             TALLY.count(Counter.TASKS_REPUBLISHED, len(task_ids))
+        self.more_is_due = len(task_ids) == limit > _AT_LEAST
         return len(task_ids)

@@ -10,10 +10,11 @@ from app.broker import Publisher
 from app.db import repository
 from app.db.session import Database
 from app.errors import BrokerUnavailable, DatabaseUnavailable
+from app.relay import run as run_relay
 from app.services import recovery
 from app.services.recovery import Recovery
 from app.services.submission import Receipt, Submission, SubmissionRules, submit
-from app.settings import ApiSettings, load
+from app.settings import ApiSettings, WorkerSettings, load
 from tests.integration.machine import Machine, eventually
 
 DUE = "UPDATE tasks SET publish_at = now()"
@@ -120,6 +121,47 @@ def test_a_long_queue_is_not_made_longer(database: Database, parts: Machine) -> 
     assert republish(database, Broker(depth=5_000)) == 10
     parts.sql(DUE)
     assert republish(database, Broker(depth=50_000)) == 0, "or it would grow for ever while no worker runs"
+
+
+def test_more_is_due_while_a_backlog_is_larger_than_what_the_broker_is_given(
+    database: Database, parts: Machine
+) -> None:
+    store(database, 1500)
+    parts.sql(DUE)
+    broker = Broker()
+    relay = Recovery(database, broker, interval_seconds=1)
+
+    def one_round(depth: int) -> tuple[int, bool]:
+        broker.waiting = depth
+        return relay.round(), relay.more_is_due
+
+    assert one_round(0) == (1000, True)
+    assert one_round(800) == (200, True)
+    assert one_round(1000) == (10, False), "the queue is full"
+    assert one_round(0) == (290, False), "nothing is left"
+
+
+class Pauses(threading.Event):
+    """Waits for nothing and notes how long it should have; with the third pause all is over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.seconds.append(timeout)
+        return len(self.seconds) > 2
+
+
+def test_while_more_is_due_the_relay_comes_back_sooner(
+    database: Database, parts: Machine, worker_settings: WorkerSettings
+) -> None:
+    store(database, 1500)
+    parts.sql(DUE)
+    pauses = Pauses()
+    run_relay(worker_settings.model_copy(update={"relay_interval_seconds": 1.0}), database, pauses)
+    assert pauses.seconds == [1, 0.2, 1], "usual, more is due, the queue is full"
+    assert parts.redis_cli("LLEN", "steadfast") == "1010"
 
 
 def test_two_relays_share_the_work(database: Database, parts: Machine) -> None:
