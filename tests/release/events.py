@@ -45,10 +45,11 @@ class Drill:
             **{name: Event(happen) for name, happen in Rotations(self.host).events().items()},
             "settings-refused": Event(
                 partial(self._refused, "Input should be less than or equal to 10000",
-                        app_stack_message_max_characters=20000)
+                        app_stack_message_max_characters=20000, app_stack_client_posts_per_minute=500000)
             ),
             "image-exits": self._bad("exits", api("raise SystemExit('It exits.')"), "It exits."),
             "image-never-healthy": self._bad("hangs", api("import time; time.sleep(3600)"), "is unhealthy"),
+            "flower-exits": self._bad("flower", flower("raise SystemExit('No Flower.')"), "No Flower."),
             "smoke-test-fails": self._bad("empty", page("<p>No form.</p>"), "The smoke test failed"),
             "migration-fails": self._bad("divides", migration("SELECT 1 / 0"), "division by zero"),
             "migration-blocked": self._bad(
@@ -139,6 +140,11 @@ class Drill:
 def api(line: str) -> dict[str, str]:
     """The API of a release is this and no more."""
     return {"/srv/app/api/__main__.py": f"{line}\n"}
+
+
+def flower(line: str) -> dict[str, str]:
+    """The Flower of a release is this and no more."""
+    return {"/srv/app/flower.py": f"{line}\n"}
 
 
 def page(content: str) -> dict[str, str]:

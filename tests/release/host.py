@@ -17,6 +17,7 @@ set -eu
 cd /opt/steadfast
 docker compose exec -T nginx curl -s -m 5 -o /dev/null -w 'release %header{x-release}\\n' http://127.0.0.1:8501/
 sha256sum state.json docker-compose.yml
+find config -type f -exec sha256sum {} + | sort -k 2
 readlink sockets/live.sock frontend/live
 docker ps --all --filter label=com.docker.compose.project=steadfast --format '{{.Names}} {{.State}}' | sort
 ls /run/*-deployment.lock 2>/dev/null || true

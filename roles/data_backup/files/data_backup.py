@@ -174,7 +174,12 @@ def rehearse(stack: Stack, store: Store, directory: Path) -> None:
 def load_for_restore(stack: Stack, store: Store, directory: Path, name: str) -> None:
     """Prints, as JSON, which backup lies in which database now."""
     with workspace(directory) as work:
-        manifest = load(stack, store, work, name, "restored")
+        try:
+            manifest = load(stack, store, work, name, "restored")
+        except Refused:
+            # Half a database, or another one than was asked for, is of no use to anybody.
+            stack.run("sh", "/scripts/restore.sh", "drop", "restored")
+            raise
     age_hours = round((time.time() - manifest["taken_at"]) / 3600, 1)
     facts = {key: manifest[key] for key in ("name", "database", "schema_head", "release", "taken_at")}
     say(json.dumps({**facts, "age_hours": age_hours, "told": told(manifest)}))

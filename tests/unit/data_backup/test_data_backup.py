@@ -231,6 +231,15 @@ def test_a_restore_says_which_backup_lies_where_and_how_old_it_is(
     assert backups.database.restored == backups.database.content
 
 
+def test_a_refused_restore_leaves_no_database(backups: Backups) -> None:
+    backups.back_up()
+    del backups.database.tables["tasks"]
+    with pytest.raises(store_module.Refused, match="table tasks: None instead of"):
+        program.load_for_restore(backups.database, backups.store, backups.directory, "newest")
+    assert backups.database.restored is None
+    assert backups.database.calls[-1] == ("sh", "/scripts/restore.sh", "drop", "restored")
+
+
 def test_without_any_backup_it_is_said(backups: Backups) -> None:
     with pytest.raises(store_module.Refused, match=f"There is no backup in the bucket {BUCKET}"):
         backups.rehearse()
