@@ -245,7 +245,7 @@ def test_the_sum_says_seconds_and_what_became_of_the_old_workers_tasks(host: Any
     found.run.variables |= tasks[-1]["vars"]
     said = "\n".join(found.run.value(tasks[-1]["ansible.builtin.debug"]["msg"]))
     assert f"Release {BEFORE} is live in slot green; the schema's head is 0004." in said
-    assert "Seconds: start 62.3, switch 62.3" in said
+    assert "Seconds: start 62.3, flower 62.3, switch 62.3" in said
     assert "finished 3, gave 5 back" in said
     assert "failed meanwhile: none" in said
 
