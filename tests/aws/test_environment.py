@@ -222,7 +222,7 @@ def test_the_mail_user_may_only_send_as_the_sender(cloud: Cloud, first: Step) ->
             "Sid": "SendAsTheSender",
             "Effect": "Allow",
             "Action": "ses:SendRawEmail",
-            "Resource": [f"{own}:identity/*", f"{own}:configuration-set/{PREFIX}"],
+            "Resource": [f"{own}:identity/*", f"{own}:configuration-set/*"],
             "Condition": {"StringEquals": {"ses:FromAddress": "tasks@steadfast.test"}},
         }
     ]
