@@ -93,12 +93,12 @@ def second(cloud: Cloud, first: Step) -> Step:
 
 
 @pytest.fixture(scope="session")
-def drifted(cloud: Cloud, second: Step) -> Step:
-    """A look after somebody has changed things by hand."""
+def drifted(cloud: Cloud, second: Step, operator: dict[str, str]) -> Step:
+    """A look after somebody has changed things by hand, with no more than an operator's rights."""
     assert second.run.status == 0, second.run.output
     for change in BY_HAND.values():
         change(cloud)
-    return cloud.step(cloud.look)
+    return cloud.step(cloud.with_rights, operator, cloud.look)
 
 
 @pytest.fixture(scope="session")
