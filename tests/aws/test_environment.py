@@ -175,6 +175,12 @@ def test_a_host_may_do_exactly_this(cloud: Cloud, first: Step) -> None:
             "Resource": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/steadfast/production/*",
         },
         {
+            "Sid": "LogGroupsByName",
+            "Effect": "Allow",
+            "Action": "logs:DescribeLogGroups",
+            "Resource": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:*",
+        },
+        {
             "Sid": "ItsMetrics",
             "Effect": "Allow",
             "Action": "cloudwatch:PutMetricData",
