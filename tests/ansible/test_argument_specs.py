@@ -87,6 +87,17 @@ def test_lines_are_kept_for_so_many_days_as_their_module_takes(role: str) -> Non
     assert options(role)[f"{role}_log_retention_days"]["choices"] == json.loads(taken[1])
 
 
+@pytest.mark.parametrize(
+    ("role", "name"),
+    [("app_stack", "app_stack_aws_connection"), ("aws_environment", "aws_environment_connection")],
+)
+def test_a_profile_is_chosen_where_the_inventory_sees_it_too(role: str, name: str) -> None:
+    # Variables reach neither its plugin nor the program through which ssh goes.
+    description = " ".join(options(role)[name]["description"])
+    assert "AWS_PROFILE" in description
+    assert "profile," not in description
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_every_variable_of_a_role_is_used(role: str) -> None:
     used = set(re.findall(r"\w+", code(role)))

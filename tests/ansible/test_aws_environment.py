@@ -1,8 +1,12 @@
-"""Settings with which no environment can be made are refused in words that name the setting."""
+"""Settings with which no environment can be made are refused by name; and what a new host does first."""
 
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
@@ -17,8 +21,8 @@ FILLED_IN = {
 }
 
 
-def refusals(**settings: Any) -> list[str]:
-    """What the role's preflight would stop with."""
+def templar(**settings: Any) -> Templar:
+    """Ansible's own, with production's variables."""
     variables = {
         **read_yaml(ROLE / "defaults" / "main.yml"),
         **read_yaml(ROLE / "vars" / "main.yml"),
@@ -26,12 +30,17 @@ def refusals(**settings: Any) -> list[str]:
         **FILLED_IN,
         **settings,
     }
-    templar = Templar(loader=DataLoader(), variables=variables)
+    return Templar(loader=DataLoader(), variables=variables)
+
+
+def refusals(**settings: Any) -> list[str]:
+    """What the role's preflight would stop with."""
+    found = templar(**settings)
     (task,) = read_yaml(ROLE / "tasks" / "preflight.yml")
     return [
-        str(templar.template(trust_as_template(item["otherwise"]))).strip()
+        str(found.template(trust_as_template(item["otherwise"]))).strip()
         for item in task["loop"]
-        if not templar.template(trust_as_template(item["that"]))
+        if not found.template(trust_as_template(item["that"]))
     ]
 
 
@@ -61,3 +70,26 @@ def test_filled_in_production_passes() -> None:
 def test_what_cannot_work_is_refused_by_name(settings: dict[str, Any], name: str) -> None:
     (refusal,) = refusals(**settings)
     assert refusal.startswith(f"{name} ")
+
+
+@pytest.mark.parametrize("has_curl", [True, False])
+def test_a_new_host_fetches_the_agent_even_without_curl(tmp_path: Path, has_curl: bool) -> None:
+    told = str(templar().template(trust_as_template("{{ __aws_environment_user_data }}")))
+    (command,) = yaml.safe_load(told)["runcmd"]
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    note = f'#!/bin/sh\necho "${{0##*/}} $*" >>{tmp_path}/done\n'
+    for name in ("dpkg", "systemctl", "sleep", "curl"):
+        (programs / name).write_text(note)
+    (programs / "apt-get").write_text(f"{note}[ $1 = update ] || /bin/mv {programs}/new {programs}/curl\n")
+    if not has_curl:
+        (programs / "curl").rename(programs / "new")
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    (programs / "seq").symlink_to(str(shutil.which("seq")))
+
+    subprocess.run(["/bin/sh", *command[1:]], env={"PATH": str(programs)}, check=True, timeout=30)
+    done = (tmp_path / "done").read_text()
+    assert ("apt-get install --yes curl" in done) != has_curl
+    assert done.count("curl --fail") == done.count("dpkg --install") == 1
+    assert done.endswith("systemctl enable --now amazon-ssm-agent\n")

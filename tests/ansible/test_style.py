@@ -24,6 +24,7 @@ OTHER_ENTRIES = {
     ("app_metrics", "meta"): "ends the role where it is switched off",
     ("app_release", "include_tasks"): "all of it runs where the images are built, the host or the controller",
     ("aws_environment", "block"): "one rescue says what AWS's refusals mean, whichever step they stop",
+    ("aws_monitoring", "block"): "as of aws_environment",
     ("cloudwatch_agent", "include_tasks"): "a play that changes nothing skips one line instead of eight",
 }
 # Files that no comment may stand in.
@@ -34,7 +35,7 @@ WITHOUT_HEAD = {
     "*.json.j2": "JSON has no comments",
 }
 # A rescue runs whatever tags were asked for: one whose tasks are all skipped would end well.
-RESCUES = {("aws_environment", "explain")}
+RESCUES = {("aws_environment", "explain"), ("aws_monitoring", "explain")}
 # Exactly these tasks hide their output, because it holds a secret or what one can be found from.
 HIDDEN = {
     "aws_environment": {

@@ -1,5 +1,6 @@
 """What somebody does by hand to an environment in AWS, by the task that would undo it."""
 
+import json
 from collections.abc import Callable
 
 from tests.aws.cloud import BUCKET, PREFIX, Cloud
@@ -69,6 +70,13 @@ def ring_later(cloud: Cloud) -> None:
     cloudwatch.put_metric_alarm(**settings | {"Threshold": 1_000_000})
 
 
+def draw_nothing(cloud: Cloud) -> None:
+    cloudformation = cloud.client("cloudformation")
+    stored = cloudformation.get_template(StackName=f"{PREFIX}-dashboard")["TemplateBody"]
+    stored["Resources"]["Dashboard"]["Properties"]["DashboardBody"] = '{"widgets": []}'
+    cloudformation.update_stack(StackName=f"{PREFIX}-dashboard", TemplateBody=json.dumps(stored))
+
+
 BY_HAND: dict[str, Callable[[Cloud], None]] = {
     "aws_environment : security_groups | Open the hosts to whom they are for": open_a_port,
     "aws_environment : keys | Make the key that database, disks, parameters and backups are encrypted with": (
@@ -81,4 +89,5 @@ BY_HAND: dict[str, Callable[[Cloud], None]] = {
     "aws_environment : database | Make it, or mend what differs": keep_fewer_backups,
     "aws_environment : hosts | Make as many as there shall be": give_credentials_to_whoever_asks,
     "aws_monitoring : alarms | Have each alarm => queue-depth": ring_later,
+    "aws_monitoring : dashboard | Announce what differs, where nothing may be changed": draw_nothing,
 }

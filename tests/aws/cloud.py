@@ -28,6 +28,15 @@ PATH = "/steadfast/production/"
 BUCKET = f"{PREFIX}-backups-{ACCOUNT}"
 # Somebody else's.
 FOREIGN_BUCKET = "steadfast-staging-backups"
+# Another environment's and two of an operator's own, of which the second mails to this environment's topic:
+# name -> (topic, description).
+FOREIGN_ALARMS = {
+    f"{PREFIX}-eu-queue-depth": (f"{PREFIX}-eu-alarms", "What to do: instructions.md#queue-depth"),
+    f"{PREFIX}-orders": ("orders", "Nobody orders."),
+    f"{PREFIX}-payments": (f"{PREFIX}-alarms", "Nobody pays."),
+}
+# One that an earlier list of ours had.
+DROPPED_ALARM = (f"{PREFIX}-swap-full", f"{PREFIX}-alarms", "What to do: instructions.md#swap-full")
 TAGS = {"Application": "steadfast", "Environment": "production", "ManagedBy": "ansible"}
 CREDENTIALS = {"access_key": "tests", "secret_key": "a-word-that-stands-nowhere-else"}
 
@@ -187,7 +196,28 @@ class Cloud:
         """The environment's alarms."""
         pages = self.client("cloudwatch", region_name=region).get_paginator("describe_alarms")
         found = [alarm for page in pages.paginate(AlarmNamePrefix=PREFIX) for alarm in page["MetricAlarms"]]
-        return {alarm["AlarmName"].removeprefix(f"{PREFIX}-"): alarm for alarm in found}
+        ours = [alarm for alarm in found if alarm["AlarmName"] not in FOREIGN_ALARMS]
+        return {alarm["AlarmName"].removeprefix(f"{PREFIX}-"): alarm for alarm in ours}
+
+    def put_alarm(self, name: str, topic: str, description: str) -> None:
+        """Makes an alarm that mails to a topic, as an operator does."""
+        self.client("cloudwatch").put_metric_alarm(
+            AlarmName=name,
+            AlarmDescription=description,
+            AlarmActions=[f"arn:aws:sns:{REGION}:{ACCOUNT}:{topic}"],
+            Namespace="steadfast/production",
+            MetricName="QueueDepth",
+            Statistic="Maximum",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=1,
+            ComparisonOperator="GreaterThanThreshold",
+        )
+
+    def foreign_alarms(self) -> set[str]:
+        """Those of FOREIGN_ALARMS that are there."""
+        found = self.client("cloudwatch").describe_alarms(AlarmNames=list(FOREIGN_ALARMS))["MetricAlarms"]
+        return {alarm["AlarmName"] for alarm in found}
 
     def held(self) -> Held:
         """What there is."""

@@ -6,7 +6,17 @@ from collections.abc import Iterator
 import pytest
 
 from tests.aws.by_hand import BY_HAND
-from tests.aws.cloud import FOREIGN_BUCKET, IMAGES, PATH, REGION, Cloud, Step, account
+from tests.aws.cloud import (
+    DROPPED_ALARM,
+    FOREIGN_ALARMS,
+    FOREIGN_BUCKET,
+    IMAGES,
+    PATH,
+    REGION,
+    Cloud,
+    Step,
+    account,
+)
 from tests.aws.operator import ROOT
 
 THRESHOLDS = {"queue-depth": 9}
@@ -23,7 +33,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @pytest.fixture(scope="session")
 def foreign(cloud: Cloud) -> dict[str, str]:
-    """What somebody else has in the account: a VPC with an instance, a parameter, a bucket."""
+    """What somebody else has in the account: a VPC with an instance, a parameter, a bucket, alarms."""
     ec2 = cloud.client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.42.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.42.0.0/24")["Subnet"]["SubnetId"]
@@ -41,6 +51,8 @@ def foreign(cloud: Cloud) -> dict[str, str]:
     )
     where = {"LocationConstraint": REGION}
     cloud.client("s3").create_bucket(Bucket=FOREIGN_BUCKET, CreateBucketConfiguration=where)
+    for name, (topic, description) in FOREIGN_ALARMS.items():
+        cloud.put_alarm(name, topic, description)
     return {"vpc": vpc, "subnet": subnet, "instance": instance["InstanceId"]}
 
 
@@ -69,6 +81,7 @@ def operator(cloud: Cloud) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def first(cloud: Cloud, foreign: dict[str, str], operator: dict[str, str]) -> Step:
     """The first run: with no more than an operator's rights, and saying all that Ansible can say."""
+    cloud.put_alarm(*DROPPED_ALARM)
     return cloud.step(cloud.with_rights, operator, cloud.provision, "-vvv")
 
 
@@ -80,12 +93,12 @@ def second(cloud: Cloud, first: Step) -> Step:
 
 
 @pytest.fixture(scope="session")
-def drifted(cloud: Cloud, second: Step) -> Step:
-    """A look after somebody has changed things by hand."""
+def drifted(cloud: Cloud, second: Step, operator: dict[str, str]) -> Step:
+    """A look after somebody has changed things by hand, with no more than an operator's rights."""
     assert second.run.status == 0, second.run.output
     for change in BY_HAND.values():
         change(cloud)
-    return cloud.step(cloud.look)
+    return cloud.step(cloud.with_rights, operator, cloud.look)
 
 
 @pytest.fixture(scope="session")

@@ -175,6 +175,12 @@ def test_a_host_may_do_exactly_this(cloud: Cloud, first: Step) -> None:
             "Resource": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/steadfast/production/*",
         },
         {
+            "Sid": "LogGroupsByName",
+            "Effect": "Allow",
+            "Action": "logs:DescribeLogGroups",
+            "Resource": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:*",
+        },
+        {
             "Sid": "ItsMetrics",
             "Effect": "Allow",
             "Action": "cloudwatch:PutMetricData",
@@ -222,7 +228,7 @@ def test_the_mail_user_may_only_send_as_the_sender(cloud: Cloud, first: Step) ->
             "Sid": "SendAsTheSender",
             "Effect": "Allow",
             "Action": "ses:SendRawEmail",
-            "Resource": [f"{own}:identity/*", f"{own}:configuration-set/{PREFIX}"],
+            "Resource": [f"{own}:identity/*", f"{own}:configuration-set/*"],
             "Condition": {"StringEquals": {"ses:FromAddress": "tasks@steadfast.test"}},
         }
     ]

@@ -38,6 +38,17 @@ def vpcs(cloud: Cloud) -> list[str]:
     return [vpc["VpcId"] for vpc in cloud.client("ec2").describe_vpcs(Filters=filters)["Vpcs"]]
 
 
+def keys_of(cloud: Cloud, name: str, may: list[str]) -> dict[str, str]:
+    """The keys of a new user who may do these."""
+    iam = cloud.client("iam")
+    iam.create_user(UserName=name)
+    statement = {"Effect": "Allow", "Action": may, "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=policy)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return {"access_key": key["AccessKeyId"], "secret_key": key["SecretAccessKey"]}
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -99,18 +110,29 @@ def test_a_mail_server_without_its_password_is_refused(cloud: Cloud) -> None:
 
 
 def test_a_denied_action_is_named_with_the_way_to_allow_it(cloud: Cloud) -> None:
-    iam = cloud.client("iam")
-    iam.create_user(UserName="looker")
     may = ["ec2:Describe*", "iam:Get*", "iam:List*", "s3:ListAllMyBuckets", "ssm:*"]
-    look = {"Effect": "Allow", "Action": may, "Resource": "*"}
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [look]})
-    iam.put_user_policy(UserName="looker", PolicyName="look", PolicyDocument=policy)
-    key = iam.create_access_key(UserName="looker")["AccessKey"]
-    theirs = {"access_key": key["AccessKeyId"], "secret_key": key["SecretAccessKey"]}
+    # The service CloudWatch is called so in moto.
+    may += ["sns:ListTopics", "monitoring:DescribeAlarms", "cloudformation:DescribeStacks"]
+    theirs = keys_of(cloud, "looker", may)
     run = cloud.with_rights(theirs, cloud.provision)
     assert_explained(run, "network | Make the VPC", "may not do that", "operator-policy.json")
     assert run.was_quick, (run.work_seconds, run.seconds)
     assert vpcs(cloud) == []
+
+
+def test_who_may_not_watch_hears_of_it_before_anything_is_made(cloud: Cloud) -> None:
+    services = ("ec2", "iam", "kms", "logs", "rds", "s3", "ses", "ssm")
+    theirs = keys_of(cloud, "maker", [f"{service}:*" for service in services])
+    run = cloud.with_rights(theirs, cloud.provision)
+    assert_explained(run, "access | Look for topics", "may not do that", "operator-policy.json")
+    assert run.was_quick, (run.work_seconds, run.seconds)
+    assert vpcs(cloud) == []
+
+
+def test_a_denied_step_of_what_watches_is_explained_too(cloud: Cloud) -> None:
+    theirs = keys_of(cloud, "reader", ["logs:DescribeLogGroups"])
+    run = cloud.with_rights(theirs, cloud.provision, "--tags", "aws_monitoring")
+    assert_explained(run, "logs | Have the log groups", "may not do that", "operator-policy.json")
 
 
 def test_a_quota_that_is_used_up_is_called_so(cloud: Cloud) -> None:

@@ -2,7 +2,7 @@
 
 import json
 
-from tests.aws.cloud import EMPTY_REGION, PREFIX, TAGS, Cloud, Step
+from tests.aws.cloud import DROPPED_ALARM, EMPTY_REGION, FOREIGN_ALARMS, PREFIX, TAGS, Cloud, Step
 
 
 def test_where_nothing_is_check_mode_announces_and_makes_nothing(cloud: Cloud) -> None:
@@ -31,6 +31,13 @@ def test_each_instance_has_its_alarm_and_one_that_is_gone_has_none(
     for name in (old, new):
         instance = name.removeprefix("instance-check-")
         assert grown.after.alarms[name]["Dimensions"] == [{"Name": "InstanceId", "Value": instance}]
+
+
+def test_of_the_alarms_that_are_not_wanted_only_its_own_go(cloud: Cloud, first: Step) -> None:
+    assert cloud.foreign_alarms() == set(FOREIGN_ALARMS)
+    dropped = DROPPED_ALARM[0].removeprefix(f"{PREFIX}-")
+    assert dropped in first.before.alarms
+    assert dropped not in first.after.alarms
 
 
 def test_a_threshold_can_be_another(first: Step, shrunk: Step) -> None:

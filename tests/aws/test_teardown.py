@@ -4,7 +4,7 @@ The last of all files, as it removes what the others look at. In order:
 each test goes on with what the one before left.
 """
 
-from tests.aws.cloud import BUCKET, FOREIGN_BUCKET, PREFIX, REGION, Cloud, Step
+from tests.aws.cloud import BUCKET, FOREIGN_ALARMS, FOREIGN_BUCKET, PREFIX, REGION, Cloud, Step
 
 QUESTION = "type the environment's name:"
 
@@ -49,7 +49,8 @@ def test_teardown_leaves_the_last_snapshot_and_its_key_then_nothing(
 
 
 def test_nothing_that_watched_it_is_left(cloud: Cloud, first: Step) -> None:
-    assert cloud.client("cloudwatch").describe_alarms(AlarmNamePrefix=PREFIX)["MetricAlarms"] == []
+    assert cloud.alarms() == {}
+    assert cloud.foreign_alarms() == set(FOREIGN_ALARMS)
     assert cloud.client("logs").describe_log_groups()["logGroups"] == []
     assert cloud.client("sns").list_topics()["Topics"] == []
     assert cloud.client("cloudwatch").list_dashboards()["DashboardEntries"] == []

@@ -2,7 +2,8 @@
 """Registers a domain with SES: no module of the collections speaks SES's second API.
 
 It makes a configuration set that writes no more to addresses which bounced or complained, and the domain's
-identity, with DKIM and that set. An identity without our tags is somebody else's: it is used, and stays.
+identity, with DKIM and that set. An identity without our tags is somebody else's: it is used, keeps its own
+configuration set, and stays.
 """
 
 from contextlib import suppress
