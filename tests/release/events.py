@@ -48,7 +48,9 @@ class Drill:
                         app_stack_message_max_characters=20000, app_stack_client_posts_per_minute=500000)
             ),
             "image-exits": self._bad("exits", api("raise SystemExit('It exits.')"), "It exits."),
-            "image-never-healthy": self._bad("hangs", api("import time; time.sleep(3600)"), "not healthy after 40s"),
+            "image-never-healthy": self._bad(
+                "hangs", api("import time; time.sleep(3600)"), "not healthy after 40s"
+            ),
             "flower-exits": self._bad("flower", flower("raise SystemExit('No Flower.')"), "No Flower."),
             "smoke-test-fails": self._bad("empty", page("<p>No form.</p>"), "The smoke test failed"),
             "migration-fails": self._bad("divides", migration("SELECT 1 / 0"), "division by zero"),
