@@ -47,7 +47,7 @@ test: set-up ## Test everything: check, integration, every role on a real host, 
 chaos: set-up ## Break every part under load and count what is lost (about an hour); one row alone: make chaos FAULT=redis_full
 	@.ci/chaos
 
-release-drill: set-up ## Deploy, roll back, fail and reboot under load, and count what failed (about half an hour); EVENTS=deploy-1,roll-back shortens it
+release-drill: set-up ## Deploy, roll back, fail and reboot under load, and count what failed (20 to 35 minutes); EVENTS=deploy-1,roll-back shortens it
 	@.ci/release-drill
 
 bench: set-up ## Measure against the peers of tests/bench (about 25 minutes); ROUNDS, ROWS and ONLY=post,get,… shorten it
