@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import structlog
@@ -16,10 +17,17 @@ from structlog.typing import EventDict, WrappedLogger
 from app.settings import Settings
 
 _ADDRESS = re.compile(r"([^\s@\"'<>:,;(\[{=])[^\s@\"'<>:,;(\[{=]*@([\w-]+(?:\.[\w-]+)+)")
+_IDS_A_LINE = 250
 # How often API and worker say that they are alive: silence means that lines are lost, or nobody is there.
 ALIVE_INTERVAL_SECONDS = 60
 # Quiet unless something is wrong: what they say at INFO, the tasks' own events say better.
 _CHATTY = ("celery.app.trace", "celery.worker.strategy", "alembic", "kombu", "tornado.access")
+
+
+def whole_lines(task_ids: list[str]) -> Iterator[list[str]]:
+    """The ids in parts, each of which stays whole as one line: the engine cuts what is longer than 16 KiB."""
+    for first in range(0, len(task_ids), _IDS_A_LINE):
+        yield task_ids[first : first + _IDS_A_LINE]
 
 
 def masked(value: Any) -> Any:

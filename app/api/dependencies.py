@@ -13,6 +13,7 @@ from app.broker import Publisher
 from app.db.session import Database
 from app.deadline import Deadline
 from app.errors import AppError
+from app.logs import whole_lines
 from app.schemas import TaskStatus
 from app.services import progress, submission
 from app.services.submission import Receipt, Submission, SubmissionRules
@@ -66,7 +67,8 @@ def start(settings: ApiSettings) -> Runtime:
         stored = [answer.task_id for answer in answers if isinstance(answer, Receipt) and answer.stored]
         if stored:
             publishing.publish(stored)
-            log.info("task.accepted", task_ids=stored)
+            for some in whole_lines(stored):
+                log.info("task.accepted", task_ids=some)
             TALLY.count(Counter.TASKS_ACCEPTED, len(stored))
         return answers
 

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Table
 from app.db.models import metadata
 from app.db.roles import is_there, run
 
-# What erasing takes out of a task (retention.py).
-PERSONAL = {"payload", "recipient_digest", "result", "error"}
+# What erasing takes out of a task (retention.py); and what others might be compared with.
+PERSONAL = {"payload", "recipient_digest", "result", "error", "fingerprint"}
 
 
 def grant(connection: Connection, owner: str) -> None:

@@ -6,7 +6,7 @@ import structlog
 
 from app.db import operations, repository
 from app.db.session import Database
-from app.logs import masked
+from app.logs import masked, whole_lines
 from app.operator_schemas import ByIds, ByStatus, Changed, Counts, Listing, OperatorTask, Selection, TaskPage
 from app.schemas import Operation, Status
 from app.services.submission import task_id_at
@@ -22,8 +22,6 @@ _EVENTS = {
     Operation.RETRY: "task.retried",
     Operation.REPLAY: "task.replayed",
 }
-# So many ids stay whole in one line of a container's log.
-_IDS_A_LINE = 250
 
 
 def look(database: Database, which: Listing) -> TaskPage:
@@ -76,6 +74,6 @@ def change(database: Database, operation: Operation, which: Selection) -> Change
             )
         done = operations.change(connection, operation, chosen)
     task_ids = [task_id for task_id in chosen if task_id in done]
-    for first in range(0, len(task_ids), _IDS_A_LINE):
-        log.info(_EVENTS[operation], task_ids=task_ids[first : first + _IDS_A_LINE])
+    for some in whole_lines(task_ids):
+        log.info(_EVENTS[operation], task_ids=some)
     return Changed(task_ids=task_ids, left=[task_id for task_id in chosen if task_id not in done])

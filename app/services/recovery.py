@@ -8,6 +8,7 @@ import structlog
 from app.db import repository
 from app.db.session import Database
 from app.errors import DatabaseUnavailable
+from app.logs import whole_lines
 from app.tally import TALLY, Counter
 
 log = structlog.get_logger()
@@ -50,22 +51,28 @@ class Recovery:
 
     def round(self) -> int:
         """Returns how many ids were published. Raises BrokerUnavailable or DatabaseUnavailable."""
-        now = time.monotonic()
-        self._disturbed |= now - self._last_round_at > self._longest_gap_seconds
-        self._last_round_at = now
+        self._heed_a_gap()
         try:
-            published = self._republish(expired=not self._disturbed and now >= self._calm_until)
+            published = self._republish()
         except DatabaseUnavailable:
             self._disturbed = True
             raise
         if self._disturbed:
-            self._disturbed, self._calm_until = False, now + _CALM_SECONDS
+            self._disturbed, self._calm_until = False, self._last_round_at + _CALM_SECONDS
         return published
 
-    def _republish(self, *, expired: bool) -> int:
+    def _heed_a_gap(self) -> None:
+        now = time.monotonic()
+        self._disturbed |= now - self._last_round_at > self._longest_gap_seconds
+        self._last_round_at = now
+
+    def _republish(self) -> int:
         self.more_is_due = False
         # The broker is asked first, so that one that is away costs no row its turn.
         depth = self._broker.depth()
+        # While it was asked, all may have been frozen.
+        self._heed_a_gap()
+        expired = not self._disturbed and self._last_round_at >= self._calm_until
         limit = max(_AT_LEAST, _QUEUE_TARGET - depth) if depth < _QUEUE_LIMIT else 0
         with self._database.connection() as connection:
             task_ids = repository.take_unpublished(
@@ -73,7 +80,8 @@ class Recovery:
             )
         if task_ids:
             self._broker.publish(task_ids)
-            log.info("task.republished", task_ids=task_ids)
+            for some in whole_lines(task_ids):
+                log.info("task.republished", task_ids=some)
             TALLY.count(Counter.TASKS_REPUBLISHED, len(task_ids))
         self.more_is_due = len(task_ids) == limit > _AT_LEAST
         return len(task_ids)

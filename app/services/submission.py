@@ -111,7 +111,8 @@ def _row(submission: Submission, rules: SubmissionRules) -> Row:
         "payload": payload,
         "recipient_digest": _digest(mailbox(recipient)) if recipient is not None and counted else None,
         "idempotency_digest": None if key is None else _digest(key),
-        "fingerprint": None if key is None else _digest(f"{submission.kind} {payload}"),
+        # With the key, which is stored nowhere: without it nobody can try for whom an erased task was.
+        "fingerprint": None if key is None else _digest(f"{key} {submission.kind} {payload}"),
     }
 
 
@@ -174,6 +175,8 @@ def _answer_to(
 
 
 def _repeated(row: Row, fingerprint: str, task_id: str) -> Receipt | AppError:
-    if hmac.compare_digest(fingerprint, row["fingerprint"]):
+    # The second is what releases until 2026-11 stored, without the key.
+    possible = (row["fingerprint"], _digest(f"{row['kind']} {row['payload']}"))
+    if any(hmac.compare_digest(fingerprint, one) for one in possible):
         return Receipt(task_id, stored=False)
     return IdempotencyKeyReused()

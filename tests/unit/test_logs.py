@@ -96,3 +96,11 @@ def test_below_the_level_nothing_is_written(lines: Lines) -> None:
     logging.getLogger("anything").debug("seen")
     logging.getLogger("celery.app.trace").info("succeeded in 3 s")
     assert lines() == []
+
+
+def test_ids_in_lines_are_all_there_and_no_line_is_cut() -> None:
+    task_ids = [f"{number:036}" for number in range(1001)]
+    parts = list(logs.whole_lines(task_ids))
+    assert [task_id for part in parts for task_id in part] == task_ids
+    assert max(len(json.dumps(part)) for part in parts) < 15_000
+    assert list(logs.whole_lines([])) == []

@@ -11,7 +11,7 @@ from app.db.models import metadata, tasks
 from tests.integration.machine import Machine
 
 # Whatever erasing takes out of a task.
-PERSONAL = ["error", "payload", "recipient_digest", "result"]
+PERSONAL = ["error", "fingerprint", "payload", "recipient_digest", "result"]
 READABLE = ", ".join(column.name for column in tasks.columns if column.name not in PERSONAL)
 
 

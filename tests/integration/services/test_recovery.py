@@ -141,6 +141,24 @@ def test_more_is_due_while_a_backlog_is_larger_than_what_the_broker_is_given(
     assert one_round(0) == (290, False), "nothing is left"
 
 
+def test_a_freeze_while_the_broker_is_asked_is_heeded(database: Database, parts: Machine) -> None:
+    (expired,) = store(database, 1)
+    parts.sql(f"UPDATE tasks SET status = 'running', lease_expires_at = now() WHERE id = '{expired}'")
+    parts.sql(DUE)
+    relay = Recovery(database, broker := Broker(), interval_seconds=0.1)
+
+    class FreezesHere(Broker):
+        def depth(self) -> int:
+            relay._last_round_at -= 60
+            return 0
+
+    relay._broker = FreezesHere()
+    assert relay.round() == 0, "its holder may be recording now"
+    relay._broker = broker
+    relay._calm_until = 0
+    assert relay.round() == 1
+
+
 class Pauses(threading.Event):
     """Waits for nothing and notes how long it should have; with the third pause all is over."""
 

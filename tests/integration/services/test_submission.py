@@ -206,6 +206,22 @@ def test_of_a_key_only_the_digest_is_stored(database: Database, parts: Machine) 
     assert re.fullmatch(r"[0-9a-f]{32}", row["idempotency_digest"])
 
 
+def test_whoever_lacks_the_key_cannot_try_what_was_asked_for(database: Database, parts: Machine) -> None:
+    submit(database, [keyed("k1", message="x"), keyed("k2", message="x")], RULES)
+    assert parts.sql("SELECT count(DISTINCT fingerprint) FROM tasks") == [(2,)]
+
+
+def test_a_key_from_before_fingerprints_had_it_is_known_all_the_same(
+    database: Database, parts: Machine
+) -> None:
+    first = submit(database, [keyed("k1", message="x")], RULES)
+    body = submission._digest('notify {"email": "a@example.com", "message": "x"}')
+    parts.sql("UPDATE tasks SET fingerprint = %s", body)
+    repeats = submit(database, [keyed("k1", message="x"), keyed("k1", message="y")], RULES)
+    assert names(repeats) == ["known", "idempotency_key_reused"]
+    assert ids(repeats)[0] == ids(first)[0]
+
+
 def test_neither_a_key_nor_a_recipient_can_be_read_from_the_row_once_it_is_erased(
     database: Database, parts: Machine
 ) -> None:
