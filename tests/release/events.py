@@ -38,21 +38,21 @@ class Drill:
 
     def events(self) -> dict[str, Event]:
         """All of them."""
+        too_long = partial(
+            self._refused,
+            "Input should be less than or equal to 10000",
+            app_stack_message_max_characters=20000,
+        )
         return {
             **{f"deploy-{number}": self._deployment(number) for number in range(1, 6)},
             "roll-back": Event(self._roll_back),
             # What is deployed above is what they find.
             **{name: Event(happen) for name, happen in Rotations(self.host).events().items()},
-            "settings-refused": Event(
-                partial(self._refused, "Input should be less than or equal to 10000",
-                        app_stack_message_max_characters=20000)
-            ),
+            "settings-refused": Event(too_long),
             # nginx loads what is new, and then what was there again: a kept connection may be ended just as
             # a request arrives on it.
             "nginx-settings-given-back": Event(
-                partial(self._refused, "Input should be less than or equal to 10000",
-                        app_stack_message_max_characters=20000, app_stack_client_posts_per_minute=500000),
-                goal_failed=None,
+                partial(too_long, app_stack_client_posts_per_minute=500000), goal_failed=None
             ),
             "image-exits": self._bad("exits", api("raise SystemExit('It exits.')"), "It exits."),
             "image-never-healthy": self._bad(

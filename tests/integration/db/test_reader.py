@@ -10,7 +10,7 @@ import pytest
 from app.db.models import metadata, tasks
 from tests.integration.machine import Machine
 
-# Whatever erasing takes out of a task.
+# Whatever erasing takes out of a task, and what others might be compared with.
 PERSONAL = ["error", "fingerprint", "payload", "recipient_digest", "result"]
 READABLE = ", ".join(column.name for column in tasks.columns if column.name not in PERSONAL)
 
